@@ -1,0 +1,40 @@
+# make env | demo | test | lint    (README.md says what each needs)
+PYTHON ?= python3.11
+VENV ?= .venv
+DEMO ?= out/demo
+# Another package index for torch alone, e.g. a CUDA build: see "GPU" in README.md.
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.facepbr-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+
+.PHONY: env demo test lint clean
+env: $(STAMP)
+
+# Named after the pins' checksum: as long as they stand, a second run installs nothing.
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "expected $(PYTHON); not found; do install Python 3.11 or give PYTHON=..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch -c requirements.lock
+	$(BIN)/python -m pip install --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.facepbr-*
+	@touch $(STAMP)
+
+demo: env
+	@mkdir -p $(DEMO)
+	@$(BIN)/python -c "import sys, skimage; from PIL import Image; Image.fromarray(skimage.data.astronaut()).save(sys.argv[1])" $(DEMO)/astronaut.png
+	$(BIN)/python -m core decompose $(DEMO)/astronaut.png -o $(DEMO)
+	$(BIN)/python bench/relight.py $(DEMO)/astronaut --hdri forest --hdri studio
+	@echo "maps, head and contact sheet: $(DEMO)/astronaut (begin with sheet.png)"
+
+test: env
+	$(BIN)/python -m pytest -q
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+clean:
+	rm -rf out build dist *.egg-info .pytest_cache .ruff_cache
