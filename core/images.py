@@ -20,7 +20,9 @@ MIN_SIDE_PX = 64
 """Smallest photo side accepted: below it a face has too few pixels for landmarks."""
 MAX_SIDE_PX = 4096
 """Larger photos are reduced while they are decoded, so that memory stays bounded."""
-_DIAGONAL_35MM = 43.267  # of a 36 x 24 mm frame, to which FocalLengthIn35mmFilm refers (CIPA DCG-001)
+_DIAGONAL_35MM = (
+    43.267  # of a 36 x 24 mm frame, to which FocalLengthIn35mmFilm refers (CIPA DCG-001)
+)
 
 
 def read_photo(path: str | Path, max_side_px: int = MAX_SIDE_PX) -> np.ndarray:
@@ -253,9 +255,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise InputError(
-            f"{path}: expected a file; got nothing there; do check the path"
-        ) from None
+        raise InputError(f"{path}: expected a file; got nothing there; do check the path") from None
     except IsADirectoryError:
         raise InputError(
             f"{path}: expected a file; got a folder; do name the files in it"

@@ -84,7 +84,9 @@ def test_only_scene_and_scripts_know_bpy_in_bench() -> None:
         for path in files("bench")
         if path.name != "scene.py"
         and not runs_by_path(path)
-        and any(level == 0 and module.split(".")[0] in blender for _, module, level in imports(path))
+        and any(
+            level == 0 and module.split(".")[0] in blender for _, module, level in imports(path)
+        )
     ]
     assert not wrong
 
