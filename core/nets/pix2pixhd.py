@@ -1,0 +1,188 @@
+"""Stage III: Pix2PixHD's global generator and multi-scale discriminator (Wang et al. 2018)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import apply_log_ratio, to_signed, to_unit, uv_encoding
+
+NUM_OUTPUTS = 15  # five passes as RGB triples: AO, normal, specular, translucency, raw diffuse
+RAW_DIFFUSE = slice(12, 15)
+
+
+class GeneratorBlock(nn.Module):
+    """Residual block of the released generator: reflection pad, conv, InstanceNorm, ReLU, twice."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3)
+        self.conv2 = nn.Conv2d(channels, channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(_instance_norm(self.conv1(F.pad(x, (1, 1, 1, 1), mode="reflect"))))
+        return x + _instance_norm(self.conv2(F.pad(y, (1, 1, 1, 1), mode="reflect")))
+
+
+class Pix2PixHD(nn.Module):
+    """(B, 3, H, W) albedo -> (B, 15, H, W) passes, all in [-1, 1]; H and W multiples of 2^num_down.
+
+    The global generator as released: 7x7 stem, `num_down` stride-2 convolutions, `num_blocks`
+    residual blocks, transposed convolutions back, 7x7 head, tanh; InstanceNorm without affine,
+    reflection padding, N(0, 0.02) weights. ngf 64, 4 down, 9 blocks: about 182 M parameters.
+
+    level_skip: InstanceNorm divides the absolute level away, and with it the skin tone. True (ours)
+        brings it back twice: the raw diffuse triple is a log ratio applied to the albedo,
+        raw01 = (albedo01 + eps) * exp(log_range * tanh) - eps; and a small MLP of the albedo's mean
+        colour scales and shifts every normalised layer of the decoder (zero at the start).
+    guide: True (ours) joins the photo texture (B, 3, H, W) to the input, so wrinkles that show as
+        shading, not as colour, can reach the normals. False is the paper.
+    uv_octaves: Fourier features of the UV position joined to the stem (0: the paper).
+    """
+
+    def __init__(
+        self,
+        ngf: int = 64,
+        num_down: int = 4,
+        num_blocks: int = 9,
+        level_skip: bool = True,
+        guide: bool = False,
+        uv_octaves: int = 0,
+        log_range: float = 1.0,
+        eps: float = 0.02,
+    ) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "ngf": ngf,
+            "num_down": num_down,
+            "num_blocks": num_blocks,
+            "level_skip": level_skip,
+            "guide": guide,
+            "uv_octaves": uv_octaves,
+            "log_range": log_range,
+            "eps": eps,
+        }
+        self.level_skip, self.guide, self.uv_octaves = level_skip, guide, uv_octaves
+        self.log_range, self.eps = log_range, eps
+        widths = [ngf * 2**i for i in range(num_down + 1)]
+        inputs = (6 if guide else 3) + 4 * uv_octaves
+        self.stem = nn.Conv2d(inputs, widths[0], 7)
+        self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 3, stride=2, padding=1) for c in widths[:-1])
+        self.blocks = nn.ModuleList(GeneratorBlock(widths[-1]) for _ in range(num_blocks))
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(2 * c, c, 3, stride=2, padding=1, output_padding=1)
+            for c in widths[-2::-1]
+        )
+        self.head = nn.Conv2d(ngf, NUM_OUTPUTS, 7)
+        init_pix2pixhd(self)
+        if level_skip:
+            self.level_hidden = nn.Linear(3, 64)
+            self.level_out = nn.Linear(64, 2 * sum(widths[:-1]))
+            nn.init.zeros_(self.level_out.weight)
+            nn.init.zeros_(self.level_out.bias)
+            with torch.no_grad():
+                self.head.weight[RAW_DIFFUSE].mul_(0.05)
+
+    def _level(self, albedo: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Scale and shift, each (B, C, 1, 1), for every decoder layer, from the mean colour."""
+        face = (albedo.amax(dim=1, keepdim=True) > -0.96).to(albedo.dtype)  # not the black surround
+        mean = (albedo * face).sum(dim=(2, 3)) / face.sum(dim=(2, 3)).clamp_min(1.0)
+        values = self.level_out(F.relu(self.level_hidden(mean)))[:, :, None, None]
+        widths = [up.out_channels for up in self.ups for _ in range(2)]  # type: ignore[misc]
+        parts = values.split(widths, dim=1)  # type: ignore[arg-type]
+        return list(zip(parts[0::2], parts[1::2], strict=True))
+
+    def forward(self, albedo: Tensor, photo: Tensor | None = None) -> Tensor:
+        """albedo and, with guide=True, photo: (B, 3, H, W) in [-1, 1]. Returns (B, 15, H, W)."""
+        x = albedo
+        if self.guide:
+            if photo is None or photo.shape != albedo.shape:
+                got = None if photo is None else tuple(photo.shape)
+                raise ValueError(f"expected a guide photo of {tuple(albedo.shape)}; got {got}")
+            x = torch.cat([x, photo], dim=1)
+        if self.uv_octaves:
+            x = torch.cat([x, uv_encoding(x, self.uv_octaves)], dim=1)
+        y = F.relu(_instance_norm(self.stem(F.pad(x, (3, 3, 3, 3), mode="reflect"))))
+        for down in self.downs:
+            y = F.relu(_instance_norm(down(y)))
+        for block in self.blocks:
+            y = block(y)
+        levels = self._level(albedo) if self.level_skip else [None] * len(self.ups)
+        for up, level in zip(self.ups, levels, strict=True):
+            y = _instance_norm(up(y))
+            if level is not None:
+                y = y * (1.0 + level[0]) + level[1]
+            y = F.relu(y)
+        y = torch.tanh(self.head(F.pad(y, (3, 3, 3, 3), mode="reflect")).float())
+        if not self.level_skip:
+            return y
+        raw = apply_log_ratio(to_unit(albedo), self.log_range * y[:, RAW_DIFFUSE], self.eps)
+        return torch.cat([y[:, : RAW_DIFFUSE.start], to_signed(raw)], dim=1)
+
+
+class MultiscaleDiscriminator(nn.Module):
+    """`num_scales` 70x70 PatchGANs on albedo and passes together, (B, 18, H, W) in [-1, 1].
+
+    Scale s sees the input average-pooled s times. Returns per scale the list of features of all
+    layers, the last being the (B, 1, h, w) patch scores (no sigmoid: LSGAN).
+    """
+
+    def __init__(
+        self, in_channels: int = 18, ndf: int = 64, num_layers: int = 3, num_scales: int = 2
+    ) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "in_channels": in_channels,
+            "ndf": ndf,
+            "num_layers": num_layers,
+            "num_scales": num_scales,
+        }
+        self.scales = nn.ModuleList(
+            _patch_gan(in_channels, ndf, num_layers) for _ in range(num_scales)
+        )
+        init_pix2pixhd(self)
+
+    def forward(self, x: Tensor) -> list[list[Tensor]]:
+        results = []
+        for i, layers in enumerate(self.scales):
+            if i:
+                x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+            y, features = x, []
+            for layer in layers:  # type: ignore[union-attr]
+                y = layer(y)
+                features.append(y)
+            results.append(features)
+        return results
+
+
+def _patch_gan(in_channels: int, ndf: int, num_layers: int) -> nn.ModuleList:
+    """Kernel 4, padding 2 as released; stride 2 but for the last two; InstanceNorm from layer 2."""
+    layers = [nn.Sequential(nn.Conv2d(in_channels, ndf, 4, 2, 2), nn.LeakyReLU(0.2))]
+    width = ndf
+    for i in range(1, num_layers + 1):
+        wider = min(2 * width, 512)
+        stride = 2 if i < num_layers else 1
+        layers.append(
+            nn.Sequential(
+                nn.Conv2d(width, wider, 4, stride, 2), nn.InstanceNorm2d(wider), nn.LeakyReLU(0.2)
+            )
+        )
+        width = wider
+    layers.append(nn.Sequential(nn.Conv2d(width, 1, 4, 1, 2)))
+    return nn.ModuleList(layers)
+
+
+def _instance_norm(x: Tensor) -> Tensor:
+    return F.instance_norm(x)
+
+
+def init_pix2pixhd(module: nn.Module) -> None:
+    """N(0, 0.02) convolution weights, zero bias (the release leaves torch's default bias)."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
