@@ -17,7 +17,7 @@ imported from this project's files as the coefficients say.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def sh_degree(coefficients: Array) -> int:
     return degree
 
 
-@lru_cache(maxsize=None)
+@cache
 def _norm(band: int, order: int) -> float:
     value = (2 * band + 1) / (4.0 * math.pi)
     value *= math.factorial(band - order) / math.factorial(band + order)
