@@ -229,11 +229,20 @@ def skin_roughness(size: int = 1024, specular: np.ndarray | None = None) -> np.n
             value += weight * roughness
     result = value / total
     if specular is not None:
-        import cv2
-
-        detail = np.asarray(specular, np.float32).reshape(size, size)
-        result = result - 0.25 * (detail - cv2.GaussianBlur(detail, (0, 0), size / 64.0))
+        detail = np.asarray(specular, np.float64).reshape(size, size)
+        result = result - 0.25 * (detail - _gaussian_blur(detail, size / 64.0))
     return np.clip(result, 0.25, 0.55).astype(np.float32)
+
+
+def _gaussian_blur(image: np.ndarray, sigma_px: float) -> np.ndarray:
+    """(S, S) blurred with a Gaussian, mirrored at the borders; by FFT, so numpy is enough."""
+    pad = int(3 * sigma_px)
+    padded = np.pad(image, pad, mode="reflect")
+    frequency_y = np.fft.fftfreq(padded.shape[0])[:, None]
+    frequency_x = np.fft.rfftfreq(padded.shape[1])[None]
+    response = np.exp(-2.0 * (math.pi * sigma_px) ** 2 * (frequency_y**2 + frequency_x**2))
+    blurred = np.fft.irfft2(np.fft.rfft2(padded) * response, s=padded.shape)
+    return blurred[pad:-pad, pad:-pad] if pad else blurred
 
 
 # --- environments ---------------------------------------------------------------------------------
