@@ -135,7 +135,8 @@ def _facts(draw: ImageDraw.ImageDraw, result: Result, left: int, top: int) -> No
         lines.append(("Photo", f"{result.photo.shape[1]} x {result.photo.shape[0]} px"))
     if result.landmarks is not None:
         lines.append(("Detector", result.landmarks.detector))
-    lines.append(("Head", f"{result.mesh.name}, {result.mesh.num_vertices:,} vertices"))
+    if result.mesh is not None:
+        lines.append(("Head", f"{result.mesh.name}, {result.mesh.num_vertices:,} vertices"))
     if result.fit is not None:
         residual = (
             f"{result.fit.residual_px:.1f} px, {100 * result.fit.residual_iod:.1f} % of eye gap"
@@ -149,7 +150,7 @@ def _facts(draw: ImageDraw.ImageDraw, result: Result, left: int, top: int) -> No
         draw.text((left + TILE_PX - 22, y), value, fill=_TEXT, font=_font(17), anchor="ra")
         y += 30
     y += 12
-    for warning in dict.fromkeys(result.report.get("warnings", ())):
+    for warning in dict.fromkeys([*result.warnings, *result.report.get("warnings", ())]):
         for line in textwrap.wrap(str(warning), 46):
             if y > top + TILE_PX - 26:
                 return

@@ -24,6 +24,7 @@ def fake_result(size=64, **changes):
         ),
         "landmarks": SimpleNamespace(points=np.array([[40, 20], [80, 60.0]]), detector="mediapipe"),
         "report": {"warnings": ["2 faces found, the largest is used"]},
+        "warnings": [],
     }  # fmt: skip
     return SimpleNamespace(**(values | changes))
 
@@ -49,7 +50,15 @@ def test_landscape_photo_keeps_its_aspect():
 def test_a_uv_texture_has_no_fit_and_still_has_a_sheet():
     full = contact_sheet(fake_result())
     bare = contact_sheet(
-        fake_result(photo=None, overlay=None, fit=None, landmarks=None, environment=None, report={})
+        fake_result(
+            photo=None,
+            overlay=None,
+            fit=None,
+            landmarks=None,
+            mesh=None,
+            environment=None,
+            report={},
+        )
     )
     assert bare.shape == full.shape and not np.array_equal(bare, full)
 
