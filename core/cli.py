@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import glob
 import json
+import os
 import signal
 import sys
 import traceback
@@ -143,18 +145,20 @@ def _run(
     verbose: bool,
 ) -> list[dict[str, Any]]:
     """Decompose each photo with one pipeline; a failure is noted and the rest go on."""
-    pipeline: Pipeline | None = None
+    from .result import check_replaceable, write_result
+
+    console.step("loading", "", 0, 0, "")
+    try:
+        pipeline = make_pipeline(settings)
+    except FacePBRError as error:  # weights or head: no photo can succeed
+        console.failed(_one_line(error))
+        return [_failure(photo, type(error).__name__, _one_line(error)) for photo in photos]
     outcomes: list[dict[str, Any]] = []
     for index, photo in enumerate(photos):
         console.begin(index, photo)
         try:
-            from .result import check_replaceable, write_result
-
             target = out / photo.stem
             check_replaceable(target)
-            if pipeline is None:
-                console.step("loading", photo.stem, 0, 0, "")
-                pipeline = make_pipeline(settings)
             result = pipeline.decompose(
                 photo, uv_texture=settings.uv_texture, progress=console.step
             )
@@ -212,6 +216,8 @@ class _OutputFolder:
         missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise _UsageError(
                 f"-o {self.path}: expected a folder that can be written; got {error.strerror}; do choose another"
@@ -234,7 +240,7 @@ class _Console:
         self._num_photos = num_photos
         self._quiet = quiet
         self._live = sys.stderr.isatty() and not quiet
-        self._prefix = ""
+        self._prefix = "facepbr: "
 
     def begin(self, index: int, photo: Path) -> None:
         self._prefix = f"[{index + 1}/{self._num_photos}] {photo.stem}: "

@@ -139,7 +139,7 @@ def read_focal_px(path: str | Path, max_side_px: int = MAX_SIDE_PX) -> float | N
             with Image.open(io.BytesIO(_read_bytes(Path(path)))) as image:
                 tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
                 size = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (InputError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
     try:
         focal_mm = float(tags.get(ExifTags.Base.FocalLengthIn35mmFilm, 0))

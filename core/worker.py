@@ -30,6 +30,7 @@ from .settings import Settings, SettingsError, make_pipeline
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
+    from .report import Progress
 
 
 def serve(
@@ -106,16 +107,20 @@ class _Worker:
         def progress(stage: str, of: str, done: int, total: int, message: str) -> None:
             self._send(identity, stage=stage, of=of, done=done, total=total, message=message)
 
-        if self._pipeline is None or self._key != settings.pipeline_key():
-            self._pipeline = self._key = None  # free the old networks before the new ones come
-            progress("loading", name, 0, 0, "")
-            self._pipeline = self._make_pipeline(settings)
-            self._key = settings.pipeline_key()
-        result = self._pipeline.decompose(
+        result = self._warm_pipeline(settings, progress, name).decompose(
             Path(photo), uv_texture=settings.uv_texture, progress=progress
         )
         progress("writing", name, 0, 0, "")
         return write_result(result, target, settings.bits)
+
+    def _warm_pipeline(self, settings: Settings, progress: Progress, name: str) -> Pipeline:
+        if self._pipeline is not None and self._key == settings.pipeline_key():
+            return self._pipeline
+        self._pipeline = None  # free the old networks before the new ones come
+        progress("loading", name, 0, 0, "")
+        pipeline = self._make_pipeline(settings)
+        self._pipeline, self._key = pipeline, settings.pipeline_key()
+        return pipeline
 
     def _send_error(self, identity: Any, error: Exception) -> None:
         message = " ".join(str(error).split()) or type(error).__name__
