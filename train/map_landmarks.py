@@ -29,6 +29,14 @@ SPAN_M = 0.32
 TONES = ((0.86, 0.66, 0.56), (0.58, 0.39, 0.30))
 VIEWS_DEG = ((0, 0), (12, 0), (-12, 0), (28, 0), (-28, 0), (42, 0), (-42, 0), (0, 12), (0, -12))
 JAW_OPEN = (0.0, 0.3)
+BROW_DROP = 0.014
+"""The layout's brow landmarks lie on the upper rim; drawn this much lower (UV), FaceMesh finds the brows
+of the mean head where, over real portraits, it finds people's."""
+OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152),
+    *(148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+"""MediaPipe's face oval: an outline, so it is taken from the frontal views only."""
 LIPS = (
     *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),
     *(76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 408, 304, 303, 302, 11, 72, 73, 74, 184),
@@ -47,6 +55,7 @@ class View:
     facing: np.ndarray
     skin: np.ndarray
     mouth_open: bool
+    frontal: bool
 
 
 def cue_texture(head: HeadModel, tone: tuple[float, float, float], size: int = 1024) -> np.ndarray:
@@ -67,7 +76,7 @@ def cue_texture(head: HeadModel, tone: tuple[float, float, float], size: int = 1
     paint(lips, skin * [0.78, 0.48, 0.50], 2.0)
     brows = np.zeros((size, size), np.float32)
     for first in (17, 22):
-        arch = marks[first : first + 5]
+        arch = marks[first : first + 5] + [0, BROW_DROP * size]
         thick = np.array([0.004, 0.011, 0.014, 0.015, 0.013]) * size
         if first == 22:
             thick = thick[::-1]
@@ -155,7 +164,7 @@ def draw_view(
     base = np.where((raster.mask & ~is_head)[..., None], raster.interpolate(whole, faces), base)
     image = np.where(raster.mask[..., None], base * shade_px, 0.55).astype(np.float32)
     image = cv2.GaussianBlur(np.clip(image, 0, 1), (0, 0), 0.8)
-    return View(image, raster, turned[: len(head_points), 2], skin, jaw_open > 0)
+    return View(image, raster, turned[: len(head_points), 2], skin, jaw_open > 0, yaw_deg == 0)
 
 
 def draw_views(head: HeadModel) -> Iterator[View]:
@@ -186,7 +195,9 @@ def lift(view: View, points: np.ndarray, mesh: HeadMesh) -> tuple[np.ndarray, np
     uv = np.einsum("nk,nkd->nd", bary, mesh.uv[mesh.uv_faces[triangle]])
     facing = np.einsum("nk,nk->n", bary, view.facing[mesh.faces[triangle]])
     near = np.exp(-((gap[cell[:, 1], cell[:, 0]] / 3.0) ** 2))
-    return uv, np.clip(facing - 0.15, 0, None) ** 2 * np.where(near < 1e-3, 0.0, near)
+    outline = np.isin(np.arange(len(points)), OVAL)
+    square = np.where(outline, 0.1 * view.frontal, np.clip(facing - 0.15, 0, None) ** 2)
+    return uv, square * np.where(outline | (near > 1e-3), near + 1e-2, 0.0)
 
 
 def dense_landmark_uv(head: HeadModel, pictures: Path | None = None) -> np.ndarray:
