@@ -63,7 +63,8 @@ def build(data: Path, num_identity: int) -> tuple[dict[str, np.ndarray], dict[st
         "registration_mm": f"median {np.median(skin) * 1e3:.3f}, 95 % {np.percentile(skin, 95) * 1e3:.3f}",
         "license": "MIT (statistics of MIT sources), see NOTICE",
     }
-    return tensors, metadata
+    # safetensors writes the memory as it lies: arrays must be C-contiguous
+    return {key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata
 
 
 def order_modes(
