@@ -25,8 +25,9 @@ demo: env
 	@mkdir -p $(DEMO)
 	@$(BIN)/python -c "import sys, skimage; from PIL import Image; Image.fromarray(skimage.data.astronaut()).save(sys.argv[1])" $(DEMO)/astronaut.png
 	$(BIN)/python -m core decompose $(DEMO)/astronaut.png -o $(DEMO)
-	$(BIN)/python bench/relight.py $(DEMO)/astronaut --hdri forest --hdri studio
-	@echo "maps, head and contact sheet: $(DEMO)/astronaut (begin with sheet.png)"
+	$(BIN)/python bench/relight.py $(DEMO)/astronaut --hdri forest --hdri studio --out $(DEMO)/relit
+	@echo "maps, head and contact sheet:   $(DEMO)/astronaut (begin with sheet.png)"
+	@echo "the head under two other lights: $(DEMO)/relit (begin with relight.png)"
 
 test: env
 	$(BIN)/python -m pytest -q
