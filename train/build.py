@@ -1,0 +1,209 @@
+"""Puts a run together from its options: sources, trainer, export, validation."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from core.weights import STAGES, load_stage, save_stage, write_index
+
+from . import checkpoint
+from .config import Config, ConfigError, Options
+from .data import (
+    BackgroundWriters,
+    Batch,
+    FolderData,
+    LiveSource,
+    Pool,
+    PoolPlan,
+    PoolSource,
+    Source,
+    fill_pool,
+)
+from .loop import Trainer, choose_device
+from .sheets import read_real
+from .tasks import build_net, load_maginet
+from .validate import mean_maps, table, validate, write
+
+MIN_POOL = 24  # samples to have before the first step
+MEAN_BATCHES = 16
+LIGHT_STAGE_NOTE = (
+    "synthetic faces of train/lightstage with exact truth; no photograph of a person as target"
+)
+FOLDER_NOTE = "a data set folder in the FFHQ-UV-Intrinsics layout; its terms apply"
+LICENCE = "GPL-3.0-or-later"
+
+
+def map_size(config: Config) -> int:
+    """Side of the maps a stage needs: Stage II is taught with maps of twice its input's size."""
+    return config.size * (2 if config.stage == "refinement" else 1)
+
+
+def train(options: Options) -> None:
+    """Train one stage to its limit; resumes `options.out`."""
+    config, size = options.config, map_size(options.config)
+    writers: BackgroundWriters | None = None
+    source: Source
+    device = choose_device(config.device)
+    samples = 1 if config.crop else config.batch
+    try:
+        if options.data is not None:
+            source = FolderData(
+                options.data, "train", size, config.batch, config.seed, options.textures,
+                options.skip_bad,
+            )  # fmt: skip
+        elif options.pool is not None:
+            if options.writers and not options.dry_run:
+                writers = BackgroundWriters(_pool_plan(options, options.pool), options.writers)
+            pool = Pool(options.pool, size, options.pool_capacity)
+            if writers is not None:
+                writers.wait_for(pool, min(MIN_POOL, pool.capacity))
+            source = PoolSource(pool, samples, config.seed)
+        elif device.type == "cuda":
+            source = LiveSource(size, samples, config.seed, "cuda", options.bank)
+        else:
+            raise ConfigError(
+                "expected --data DIR or --pool DIR; got neither; on a CPU give --pool"
+            )
+        maginet = load_maginet(options.maginet) if options.maginet else None
+        real = read_real(options.real, config.size) if options.real else None
+        trainer = Trainer(
+            config, source, options.out, init=options.init, maginet=maginet, real=real
+        )
+        trainer.say(trainer.plan())
+        if options.dry_run:
+            return
+        means = trainer.run()
+        trainer.say(
+            f"{trainer.step} steps, {trainer.elapsed_s / 60:.1f} min, loss {means['total']:.4f}"
+        )
+    finally:
+        if writers is not None:
+            writers.stop()
+
+
+def _pool_plan(options: Options, folder: Path) -> PoolPlan:
+    return PoolPlan(
+        folder, map_size(options.config), options.pool_capacity, options.bank, options.config.seed,
+        options.split, options.lights,
+    )  # fmt: skip
+
+
+def fill(options: Options) -> None:
+    """Write `options.fill` samples into the pool, of heads and skies of `options.split`."""
+    if options.pool is None:
+        raise ConfigError("expected --pool DIR with --fill; got none")
+    plan = _pool_plan(options, options.pool)
+    with tqdm(total=options.fill, unit="sample") as bar:
+        fill_pool(plan, count=options.fill, on_sample=lambda _: (bar.update(), None)[1])
+
+
+def commit() -> str:
+    """Short hash of the checkout, "unknown" outside one."""
+    try:
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        here = Path(__file__).parent
+        return subprocess.run(command, cwd=here, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return "unknown"
+
+
+def export(options: Options) -> None:
+    """Averaged weights of `options.out` -> `<export>/<stage>.safetensors` (fp16) and the index."""
+    state = checkpoint.load(options.out)
+    if state is None:
+        raise ConfigError(f"expected --out with a checkpoint to export; got {options.out}")
+    config = Config.from_json(state["config"])
+    net = build_net(config)
+    net.load_state_dict(state["ema"])
+    run = {
+        "preset": config.preset,
+        "steps": state["step"],
+        "minutes": round(state["elapsed_s"] / 60, 1),
+        "batch": config.batch,
+        "lr": config.lr,
+        "seed": config.seed,
+        "commit": commit(),
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+        "loss": {k: v for k, v in vars(config.loss).items() if v},
+    }
+    metadata = {
+        "stage": config.stage,
+        "size": str(config.size),
+        "training": json.dumps(run),
+        "data": FOLDER_NOTE if options.data else LIGHT_STAGE_NOTE,
+        "licence": LICENCE,
+    }
+    assert options.export is not None
+    path = options.export / f"{config.stage}.safetensors"
+    save_stage(path, net, metadata)
+    write_index(options.export)
+    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def _batches(source: FolderData | PoolSource, count: int) -> Iterator[Batch]:
+    for step in range(count):
+        yield source.batch_at(step)
+
+
+def _load_nets(path: Path) -> dict[str, nn.Module]:
+    """The stages of a weights folder, or the one of a run folder."""
+    state = checkpoint.load(path)
+    if state is not None:
+        config = Config.from_json(state["config"])
+        net = build_net(config)
+        net.load_state_dict(state["ema"])
+        return {config.stage: net.eval()}
+    present = [s for s in STAGES if (path / f"{s}.safetensors").is_file()]
+    if not present:
+        raise ConfigError(f"expected --validate with weights or a run; got {path}")
+    return {s: load_stage(s, path) for s in present}
+
+
+def score(options: Options) -> None:
+    """Figures of `options.validate` on held-out samples -> `<out>/validation.json` and a table.
+
+    With --data: its validation split, mean maps from its training split. Else: the pool --held-out
+    (filled with `--split val`: heads, skies and seeds never trained on), mean maps from --pool.
+    """
+    assert options.validate is not None
+    config = options.config
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    nets = _load_nets(options.validate)
+    if options.maginet is not None and "maginet" not in nets:
+        nets["maginet"] = load_maginet(options.maginet)
+    groups: list[list[Batch]] = []
+    if options.data is not None:
+        known = FolderData(
+            options.data, "train", config.size, 4, 0, options.textures, options.skip_bad, False
+        )
+        held = FolderData(
+            options.data, "validation", config.size, 1, 0, options.textures, options.skip_bad, False
+        )
+        means = mean_maps(_batches(known, min(MEAN_BATCHES, -(-len(known.ids) // 4))))
+        batches = _batches(held, len(held.ids))
+        for name in held.ids:
+            if (lights := held.num_inputs(name)) > 1:
+                groups.append([held.sample(name, i) for i in range(lights)])
+    elif options.pool is not None and options.held_out is not None:
+        known_pool = PoolSource(Pool(options.pool, config.size), 4, 0)
+        means = mean_maps(_batches(known_pool, MEAN_BATCHES))
+        held_pool = Pool(options.held_out, config.size)
+        batches = (held_pool.read([i]) for i in held_pool.filled())
+        runs = [run for run in held_pool.faces() if len(run) > 1]
+        groups = [[held_pool.read([i]) for i in run] for run in runs]
+    else:
+        raise ConfigError("expected --data DIR, or --pool DIR and --held-out DIR; got neither")
+    result = validate(batches, means, nets, groups)
+    result |= {"size": config.size, "weights": options.validate.name, "commit": commit()}
+    print(table(result))
+    print(write(result, options.out / "validation.json"))
