@@ -1,0 +1,201 @@
+"""Everything the light stage looks up: heads with their visibility, skies, skin colours, bands.
+
+Built once on the CPU (numpy, ray casts), kept as one safetensors file that is small enough to be
+carried to a GPU machine: `python -m train.lightstage.bank --data DIR --out .cache/bank --heads 40`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from . import visibility
+from .chromophores import SkinTable, build_table
+from .sources import read_environments, skin_bands
+
+POSITION_SIZE, LIGHT_SIZE, NUM_DIRECTIONS = 256, 128, 320
+POSITION_RANGE_M = 0.3
+NUM_VAL_HEADS, VAL_SKIES = 6, ("lebombo_1k", "st_fagans_interior_1k", "quarry_01_1k")
+FILE_NAME = "bank.safetensors"
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head on the device: maps (C, S, S) at POSITION_SIZE and at LIGHT_SIZE (`_light`)."""
+
+    index: int
+    position: Tensor
+    tangent: Tensor
+    bitangent: Tensor
+    normal: Tensor
+    steps: Tensor
+    """(2, S, S) metres per texel along u and v."""
+    inside: Tensor
+    normal_light: Tensor
+    tangent_light: Tensor
+    bitangent_light: Tensor
+    visible: Tensor
+    """(N, D) float visibility over the directions, N = LIGHT_SIZE ** 2."""
+    openness: Tensor
+    """(1, LIGHT_SIZE, LIGHT_SIZE) macro ambient occlusion."""
+    thickness: Tensor
+    """(1, LIGHT_SIZE, LIGHT_SIZE) metres."""
+
+
+class Bank:
+    """The file on a device. `heads` and `skies` are lists of indices per split."""
+
+    def __init__(self, path: Path, device: str | torch.device = "cpu") -> None:
+        path = path / FILE_NAME if path.is_dir() else path
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"expected a light stage bank at {path}; none there; run "
+                "python -m train.lightstage.bank --data DIR --out FOLDER"
+            )
+        self.device = torch.device(device)
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            self._t = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            meta = file.metadata()
+        self.heads: dict[str, list[int]] = json.loads(meta["heads"])
+        self.skies: dict[str, list[int]] = json.loads(meta["skies"])
+        self.directions = self._t["directions"]
+        self.landmarks = self._t["landmarks68_uv"]
+        self.environments = self._t["environments"].float()
+        self.skin_table = SkinTable(self._t["skin_table"])
+        self.scan_color = self._t["scan_color"].float()
+        """(3, 512, 512) log-albedo band of a scan, about zero mean."""
+        self.scan_slope = self._t["scan_slope"].float()
+        """(2, 512, 512) relief of a scan: slopes dh/dx, dh/dy, y down."""
+        self.mottle = self._t["mottle"].float()
+        """(M, 3, 256, 256) tileable log-albedo bands of skin, unit deviation of the grey."""
+        self.head = lru_cache(maxsize=12)(self._head)
+
+    def _head(self, index: int) -> Head:
+        position = self._t["position"][index].float().permute(2, 0, 1) * (POSITION_RANGE_M / 32767)
+        inside = self._t["inside"]
+        frame = visibility.tangent_frame(position)
+
+        def light(x: Tensor) -> Tensor:
+            return F.interpolate(x[None], size=(LIGHT_SIZE, LIGHT_SIZE), mode="area")[0]
+
+        tangent, bitangent, normal, steps = frame
+        normal_light = F.normalize(light(normal), dim=0)
+        visible = visibility.unpack_bits(self._t["visible"][index])
+        openness = visibility.ambient_occlusion(
+            visible, normal_light.flatten(1).T, self.directions
+        )
+        return Head(
+            index, position, tangent, bitangent, normal, steps, inside, normal_light,
+            light(tangent), light(bitangent), visible, openness.view(1, LIGHT_SIZE, LIGHT_SIZE),
+            self._t["thickness"][index].float()[None] * (0.03 / 255),
+        )  # fmt: skip
+
+
+def bake_head(position: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]:
+    """Stored tensors of one head from its position map (256, 256, 3) in metres and mask (256, 256)."""
+    stored = np.round(position / POSITION_RANGE_M * 32767).clip(-32767, 32767).astype(np.int16)
+    p = torch.from_numpy(stored.astype(np.float32) * (POSITION_RANGE_M / 32767)).permute(2, 0, 1)
+    normal = visibility.tangent_frame(p)[2]
+
+    def shrink(x: Tensor) -> np.ndarray:
+        x = F.interpolate(x[None], size=(LIGHT_SIZE, LIGHT_SIZE), mode="area")[0]
+        return x.permute(1, 2, 0).numpy()
+
+    small, normals = shrink(p), shrink(normal)
+    normals = normals / (np.linalg.norm(normals, axis=-1, keepdims=True) + 1e-9)
+    mask = shrink(torch.from_numpy(inside)[None].float())[..., 0] > 0.99
+    directions = visibility.fibonacci_directions(NUM_DIRECTIONS)
+    visible = visibility.raycast_visibility(small, normals, mask, directions)
+    thickness = visibility.raycast_thickness(small, normals, mask)
+    return {
+        "position": stored,
+        "visible": visibility.pack_bits(visible),
+        "thickness": np.round(thickness / 0.03 * 255).clip(0, 255).astype(np.uint8),
+    }
+
+
+def model_heads(count: int, seed: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Position maps of random people from the embedded head, their mask, landmark UVs (68, 2)."""
+    from core.head_model import HeadModel
+
+    model = HeadModel.load()
+    rng = np.random.default_rng(seed)
+    mild = [i for i, name in enumerate(model.expression_names) if _mild(name)]
+    maps = []
+    for _ in range(count):
+        identity = rng.normal(0, 0.9, model.num_identity).astype(np.float32).clip(-2.2, 2.2)
+        expression = np.zeros(model.num_expression, np.float32)
+        chosen = rng.choice(mild, size=rng.integers(0, 5), replace=False)
+        expression[chosen] = rng.uniform(0, 0.45, len(chosen))
+        maps.append(model.position_map(identity, expression, POSITION_SIZE))
+    return maps, model.skin_mask(POSITION_SIZE), model.landmarks68_uv
+
+
+def _mild(name: str) -> bool:
+    return not any(part in name for part in ("Blink", "jaw", "eyeLook", "mouthFunnel", "Wide"))
+
+
+def build_bank(
+    data: Path, out: Path, maps: list[np.ndarray], inside: np.ndarray, landmarks: np.ndarray
+) -> Path:
+    """Bake heads and sources into out/bank.safetensors; data is the folder of source data."""
+    tensors: dict[str, list[np.ndarray]] = {"position": [], "visible": [], "thickness": []}
+    for number, position in enumerate(maps):
+        for name, value in bake_head(position, inside).items():
+            tensors[name].append(value)
+        print(f"\rhead {number + 1}/{len(maps)}", end="", flush=True)
+    print()
+    names, environments = read_environments(data / "hdri")
+    num_val = min(NUM_VAL_HEADS, max(1, len(maps) // 5))
+    heads = {
+        "train": list(range(len(maps) - num_val)),
+        "val": list(range(len(maps) - num_val, len(maps))),
+    }
+    skies = {
+        "train": [i for i, n in enumerate(names) if n not in VAL_SKIES],
+        "val": [i for i, n in enumerate(names) if n in VAL_SKIES],
+    }
+    arrays = {name: np.stack(values) for name, values in tensors.items()}
+    arrays |= {
+        "inside": inside,
+        "directions": visibility.fibonacci_directions(NUM_DIRECTIONS),
+        "landmarks68_uv": landmarks.astype(np.float32),
+        "environments": environments.astype(np.float16),
+        "skin_table": build_table(data / "skin" / "chromophores_400_720.csv"),
+    }
+    arrays |= {k: v.astype(np.float16) for k, v in skin_bands(data, landmarks).items()}
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / FILE_NAME
+    meta = {"heads": json.dumps(heads), "skies": json.dumps(skies), "sky_names": json.dumps(names)}
+    partial = path.with_suffix(".partial")
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial, metadata=meta)
+    os.replace(partial, path)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=os.environ.get("FACEPBR_SHARED"))
+    parser.add_argument("--out", type=Path, default=Path(".cache/bank"))
+    parser.add_argument("--heads", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    data = args.data or Path(__file__).resolve().parents[3] / "shared" / "data"
+    maps, inside, landmarks = model_heads(args.heads, args.seed)
+    path = build_bank(Path(data), args.out, maps, inside, landmarks)
+    print(f"{path} {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
