@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -250,3 +251,43 @@ def test_heads_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         user_assets.find_head("hifi3d")
     with pytest.raises(user_assets.HeadError, match="--head"):
         user_assets.find_head(str(tmp_path / "other.obj"))
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from core import cli, result
+class Slow:
+    def decompose(self, photo, *, uv_texture, progress):
+        return photo
+def slow_write(value, target, bits):
+    target = Path(target)
+    hidden = target.with_name("." + target.name)
+    hidden.mkdir()
+    print("writing", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        hidden.rmdir()
+result.write_result = slow_write
+raise SystemExit(cli.main(sys.argv[1:], lambda settings: Slow()))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signals_clean_up_and_end_with_130(repository: Path, tmp_path: Path, name: str) -> None:
+    arguments = ["decompose", str(photo(tmp_path / "a.png")), "-o", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *arguments],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "writing\n"
+    process.send_signal(getattr(signal, name))
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "interrupted" in err and "Traceback" not in err
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """Result folders: all files with their formats, there and back, and never half of one."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,3 +163,18 @@ def test_json_values() -> None:
     assert to_json(values) == {"a": 0.5, "b": [[1.0, None]], "c": [3, None, True]}
     memory = peak_memory_mb()
     assert memory is None or 20 < memory < 1e6
+
+
+def test_what_a_killed_run_left_is_swept_but_not_what_may_be_alive(
+    make_result: MakeResult, tmp_path: Path
+) -> None:
+    old, young, other = (
+        tmp_path / name
+        for name in (".anna.facepbr-old.tmp", ".anna.facepbr-new.tmp", ".bob.facepbr-old.tmp")
+    )
+    for folder in (old, young, other):
+        folder.mkdir()
+    for folder in (old, other):
+        os.utime(folder, (1e9, 1e9))
+    write_result(make_result(), tmp_path / "anna")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [young.name, other.name, "anna"]
