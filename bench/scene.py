@@ -58,7 +58,7 @@ MapSource = Path | str | np.ndarray
 class SkinOptions:
     """How the passes drive the Principled BSDF."""
 
-    subsurface: float = 0.35
+    subsurface: float = 1.0
     """Subsurface Weight = subsurface * translucency."""
     subsurface_scale_m: float = 0.004
     subsurface_radius: tuple[float, float, float] = (1.0, 0.37, 0.19)
@@ -320,7 +320,7 @@ def portrait_camera(head: Head, yaw_deg: float = 0.0, lens_mm: float = 85.0) -> 
         center = Vector((float(points[:, 0].mean()), float(points[:, 1].mean()), top - 0.13))
     thing = _new_camera("portrait")
     thing.data.lens, thing.data.sensor_width = lens_mm, 36.0
-    distance = 0.33 * lens_mm / 36.0 + 0.09  # 33 cm of height at the face
+    distance = 0.29 * lens_mm / 36.0 + 0.09  # 29 cm of height at the face
     yaw = math.radians(yaw_deg)
     offset = Vector((math.sin(yaw), -math.cos(yaw), 0.0)) * distance
     thing.location = center + offset
@@ -389,17 +389,39 @@ def face_exposure(environment: np.ndarray, rotation_deg: float = 0.0, target: fl
     return target / max(luminance, 1e-6)
 
 
+def _float_image(name: str, linear: np.ndarray) -> Any:
+    """(H, W, 3) linear radiance -> packed float image."""
+    height, width = linear.shape[:2]
+    image = bpy.data.images.new(name, width, height, float_buffer=True)
+    rgba = np.ones((height, width, 4), np.float32)
+    rgba[..., :3] = linear[::-1]
+    image.pixels.foreach_set(rgba.ravel())
+    image.update()
+    image.pack()
+    return image
+
+
+def _out_of_focus(environment: np.ndarray, height: int = 64) -> np.ndarray:
+    """Block means of an equirect image, ``height`` rows (or as it is, where that does not divide)."""
+    rows, columns = environment.shape[:2]
+    step = rows // height
+    if step < 2 or rows % height or columns % step:
+        return environment
+    blocks = environment.reshape(height, step, columns // step, step, 3)
+    return blocks.mean(axis=(1, 3))
+
+
 def set_world(
     source: MapSource,
     rotation_deg: float = 0.0,
     strength: float | None = None,
-    background: tuple[float, float, float] | None = None,
+    soft_background: bool = True,
 ) -> float:
     """Light the scene by an equirect .exr/.hdr (or array, linear); returns the strength used.
 
     ``rotation_deg`` turns it about the vertical, counter-clockwise seen from above; ``strength``
-    None exposes for the face (:func:`face_exposure`). ``background`` is what the camera sees
-    instead of the environment, a linear colour.
+    None exposes for the face (:func:`face_exposure`). With ``soft_background`` the camera sees the
+    environment out of focus, as behind a portrait lens; reflections and light stay sharp.
     """
     world = bpy.data.worlds.new("light")
     bpy.context.scene.world = world
@@ -408,13 +430,7 @@ def set_world(
     tree = world.node_tree
     tree.nodes.clear()
     if isinstance(source, np.ndarray):
-        height, width = source.shape[:2]
-        image = bpy.data.images.new("environment", width, height, float_buffer=True)
-        rgba = np.ones((height, width, 4), np.float32)
-        rgba[..., :3] = source[::-1]
-        image.pixels.foreach_set(rgba.ravel())
-        image.update()
-        image.pack()
+        image = _float_image("environment", source)
     else:
         image = bpy.data.images.load(str(source))
     if strength is None:
@@ -431,9 +447,14 @@ def set_world(
     tree.links.new(mapping.outputs["Vector"], picture.inputs["Vector"])
     tree.links.new(picture.outputs["Color"], shade.inputs["Color"])
     surface = shade.outputs[0]
-    if background is not None:
+    if soft_background:
+        blurred = tree.nodes.new("ShaderNodeTexEnvironment")
+        blurred.image = _float_image("background", _out_of_focus(image_pixels(image)))
+        blurred.interpolation = "Cubic"
+        tree.links.new(mapping.outputs["Vector"], blurred.inputs["Vector"])
         plain = tree.nodes.new("ShaderNodeBackground")
-        plain.inputs["Color"].default_value = (*background, 1.0)
+        plain.inputs["Strength"].default_value = strength
+        tree.links.new(blurred.outputs["Color"], plain.inputs["Color"])
         ray = tree.nodes.new("ShaderNodeLightPath")
         mix = tree.nodes.new("ShaderNodeMixShader")
         tree.links.new(ray.outputs["Is Camera Ray"], mix.inputs[0])

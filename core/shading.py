@@ -207,15 +207,19 @@ _ROUGHNESS_ANCHORS = (  # (u, v, radius in u, roughness); u, v up; mirrored left
     ((0.130, 0.560), 0.070, 0.45),  # ears
 )
 _ROUGHNESS_ELSEWHERE = 0.48  # neck and scalp
+_UNRESOLVED_SLOPE = 0.1
+"""RMS slope per axis of pores and fine lines below the texel (0.4 mm): they widen the highlight."""
 
 
 def skin_roughness(size: int = 1024, specular: np.ndarray | None = None) -> np.ndarray:
-    """Roughness map (size, size) float32 of the HiFi3D layout, 0.25..0.55. Numpy only.
+    """Roughness map (size, size) float32 of the HiFi3D layout, 0.25..0.6. Numpy only.
 
     The networks predict no roughness: this is the usual regional one (T-zone and lips smoother,
-    cheeks, ears and neck rougher; Weyrich et al. 2006), blended between anchor points in UV. Where
-    a specular map (size, size[, 1]) in [0, 1] is given, its fine detail is followed: a pore or
-    crease that reflects less than its surroundings is also rougher, by a quarter of the contrast.
+    cheeks, ears and neck rougher; Weyrich et al. 2006), blended between anchor points in UV. Pores
+    are finer than a texel, so their slopes are added to the microfacets' as alpha^2 + 2 slope^2
+    (Olano & Baker, LEAN mapping, 2010): without that the skin looks oiled. Where a specular map
+    (size, size[, 1]) in [0, 1] is given, its fine detail is followed: a pore or crease that
+    reflects less than its surroundings is also rougher, by a quarter of the contrast.
     """
     v, u = np.meshgrid(
         1.0 - (np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size, indexing="ij"
@@ -227,11 +231,11 @@ def skin_roughness(size: int = 1024, specular: np.ndarray | None = None) -> np.n
             weight = np.exp(-((u - side) ** 2 + (v - cv) ** 2) / (2.0 * radius**2))
             total += weight
             value += weight * roughness
-    result = value / total
+    result = ((value / total) ** 4 + 2.0 * _UNRESOLVED_SLOPE**2) ** 0.25
     if specular is not None:
         detail = np.asarray(specular, np.float64).reshape(size, size)
         result = result - 0.25 * (detail - _gaussian_blur(detail, size / 64.0))
-    return np.clip(result, 0.25, 0.55).astype(np.float32)
+    return np.clip(result, 0.25, 0.6).astype(np.float32)
 
 
 def _gaussian_blur(image: np.ndarray, sigma_px: float) -> np.ndarray:

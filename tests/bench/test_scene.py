@@ -67,7 +67,7 @@ def test_equirect_convention_is_blenders(tmp_path):
     height, width = 32, 64
     u, v = np.meshgrid((np.arange(width) + 0.5) / width, 1 - (np.arange(height) + 0.5) / height)
     scene.reset()
-    scene.set_world(np.stack([u, v, 0 * u], -1), strength=1.0)
+    scene.set_world(np.stack([u, v, 0 * u], -1), strength=1.0, soft_background=False)
     scene.setup_cycles(4, 4, denoise=False)
     for direction in unit([(0, 0, 1), (1, 0.1, 0.5), (0.4, 0.8, 0.3), (-0.5, -0.6, 0.4)]):
         camera = look_along(direction, distance=1e-3)  # behind the origin, looking back along it

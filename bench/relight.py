@@ -1,0 +1,141 @@
+"""Render a result's head under environments it was not photographed in.
+
+    python bench/relight.py RESULT_DIR --hdri forest --hdri studio --out DIR --size 512 --samples 48
+    blender -b --python-exit-code 1 -P bench/relight.py -- RESULT_DIR --hdri forest --out DIR
+
+``--hdri`` takes the name of one of Blender's own eight, a path to an .exr or .hdr, or ``photo``
+(the result's environment.exr); it may be given again, and ``name@90`` turns it by 90 degrees.
+Writes one PNG per light, ``relight.png`` (the photo's albedo and all renders side by side) and
+``result.json``, whose path is the last line printed. Exposure is set for the face under each light.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+# Run by path, also by Blender, which puts neither this folder nor the root on sys.path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import bpy  # noqa: E402
+import numpy as np  # noqa: E402
+
+from bench import scene  # noqa: E402
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="relight.py", description=__doc__.splitlines()[0])
+    parser.add_argument("result", type=Path, help="folder written by `facepbr decompose`")
+    parser.add_argument(
+        "--hdri", action="append", help="name, file or 'photo'; name@degrees turns it"
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=512, help="pixels a side")
+    parser.add_argument("--samples", type=int, default=48)
+    parser.add_argument("--yaw", type=float, default=0.0, help="camera to the head's left, degrees")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    options.hdri = options.hdri or ["forest", "studio"]
+    return options
+
+
+def light_of(text: str, result: Path) -> tuple[Path, float, str]:
+    """``name``, ``file`` or ``photo``, each with ``@degrees`` or not -> file, degrees, label."""
+    name, _, turn = text.rpartition("@") if "@" in text else (text, "", "0")
+    try:
+        degrees = float(turn)
+    except ValueError:
+        raise SystemExit(f"relight.py: expected name@degrees; got {text!r}") from None
+    label = Path(name).stem + (f"_{degrees:g}" if degrees else "")
+    if name == "photo":
+        path = result / "environment.exr"
+    elif Path(name).suffix.lower() in (".exr", ".hdr"):
+        path = Path(name)
+    else:
+        try:
+            path = scene.hdri_path(name)
+        except ValueError as error:
+            raise SystemExit(f"relight.py: {error}") from None
+    if not path.is_file():
+        raise SystemExit(f"relight.py: expected an environment; {path} is not there")
+    return path, degrees, label
+
+
+def relight(options: argparse.Namespace) -> Path:
+    """Render every light and write the pictures and result.json; returns the latter's path."""
+    lights = [light_of(text, options.result) for text in options.hdri]
+    scene.reset()
+    try:
+        head = scene.load_result(options.result)
+    except FileNotFoundError as error:
+        raise SystemExit(f"relight.py: {error}") from None
+    options.out.mkdir(parents=True, exist_ok=True)
+    scene.portrait_camera(head, options.yaw)
+    scene.setup_cycles(options.size, options.samples, seed=options.seed)
+    pictures, rows = [], []
+    for path, degrees, label in lights:
+        started = time.perf_counter()
+        strength = scene.set_world(path, degrees)
+        picture = scene.render(options.out / f"{label}.png")
+        seconds = round(time.perf_counter() - started, 2)
+        pictures.append(picture)
+        rows.append({"light": label, "strength": round(strength, 4), "seconds": seconds})
+        print(f"{options.out / f'{label}.png'}  {seconds} s", flush=True)
+    scene.write_png(options.out / "relight.png", side_by_side(pictures))
+    report = options.out / "result.json"
+    report.write_text(json.dumps(describe(options, rows), indent=2) + "\n")
+    return report
+
+
+def side_by_side(pictures: list[np.ndarray], gap_px: int = 8) -> np.ndarray:
+    """Pictures of one height in a row on dark grey, (H, W, 3)."""
+    height = pictures[0].shape[0]
+    bar = np.full((height, gap_px, 3), 0.11, np.float32)
+    parts: list[np.ndarray] = []
+    for picture in pictures:
+        parts += [bar, picture]
+    return np.concatenate(parts[1:], axis=1)
+
+
+def describe(options: argparse.Namespace, rows: list[dict]) -> dict:
+    """result.json: commit, date, seed, hardware, settings, and the summary of the renders."""
+    git = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    return {
+        "script": "relight",
+        "commit": commit,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017 (3.10)
+        "seed": options.seed,
+        "hardware": platform.processor() or platform.machine(),
+        "blender": bpy.app.version_string,
+        "result": options.result.name,
+        "size_px": options.size,
+        "samples": options.samples,
+        "lights": rows,
+        "summary": {"seconds_per_render": round(float(np.mean([r["seconds"] for r in rows])), 2)},
+    }
+
+
+def main() -> int:
+    """Entry: arguments after ``--`` under Blender, all of them under Python."""
+    inside_blender = not bpy.app.module if hasattr(bpy.app, "module") else "--" in sys.argv
+    if inside_blender:
+        arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    else:
+        arguments = sys.argv[1:]
+    print(relight(parse(arguments)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
