@@ -264,8 +264,8 @@ def slow_write(value, target, bits):
     target = Path(target)
     hidden = target.with_name("." + target.name)
     hidden.mkdir()
-    print("writing", flush=True)
     try:
+        print("writing", flush=True)
         time.sleep(60)
     finally:
         hidden.rmdir()
