@@ -1,0 +1,90 @@
+"""The relight script by path, as `make demo` runs it, on a small head made here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("bpy", reason="bpy is not installed")
+
+from core.export import Part, write_glb
+from core.head_model import HeadMesh
+from core.images import read_map, write_exr, write_map
+
+SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "relight.py"
+
+
+def box():
+    """A closed box of a head's size, its front on the UV square."""
+    x, y, z = np.meshgrid([-0.08, 0.08], [-0.12, 0.12], [-0.08, 0.08], indexing="ij")
+    points = np.stack([x, y, z], -1).reshape(-1, 3)
+    quads = [(1, 5, 7, 3), (4, 0, 2, 6), (5, 4, 6, 7), (0, 1, 3, 2), (3, 7, 6, 2), (0, 4, 5, 1)]
+    faces = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))], np.int32)
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    uv_faces = np.array([(0, 1, 2), (0, 2, 3)] * 6, np.int32)
+    return HeadMesh("box", faces, uv, uv_faces, np.zeros((8, 2), np.float32)), points
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results") / "some one"
+    (folder / "passes").mkdir(parents=True)
+    mesh, points = box()
+    maps = {
+        "albedo": np.full((16, 16, 3), (0.7, 0.3, 0.3)), "normal": np.full((16, 16, 3), (0.5, 0.5, 1)),
+        "specular": np.full((16, 16, 1), 0.5), "translucency": np.full((16, 16, 1), 0.3),
+    }  # fmt: skip
+    for key, values in maps.items():
+        write_map(folder / "passes" / f"{key}.png", values)
+    eye = Part("eye_left", points * 0.1 + (0.03, 0.04, 0.08), mesh.faces, mesh.uv, mesh.uv_faces)
+    write_glb(folder / "head.glb", mesh, points, maps, [eye])
+    dim = np.full((16, 32, 3), 0.2)
+    dim[4:8, 20:28, 2] = 30.0  # a blue lamp before the face
+    write_exr(folder / "environment.exr", dim)
+    return folder
+
+
+def run(*arguments):
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_relights_and_prints_its_report_last(result, tmp_path):
+    done = run(result, "--hdri", "forest", "--hdri", "photo@20", "--out", tmp_path / "out dir",
+               "--size", 48, "--samples", 4)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report_path = Path(done.stdout.splitlines()[-1])
+    report = json.loads(report_path.read_text())
+    assert [row["light"] for row in report["lights"]] == ["forest", "photo_20"]
+    assert {"commit", "date", "seed", "hardware", "summary"} <= set(report)
+    forest, photo = (
+        read_map(report_path.parent / f"{name}.png") for name in ("forest", "photo_20")
+    )
+    both = read_map(report_path.parent / "relight.png")
+    assert forest.shape == (48, 48, 3) and both.shape == (48, 48 * 2 + 8, 3)
+    np.testing.assert_array_equal(both[:, :48], forest)
+    middle = np.s_[20:28, 20:28]
+    assert forest[middle][..., 0].mean() > 1.3 * forest[middle][..., 2].mean()  # red skin
+    assert photo[middle][..., 2].mean() > photo[middle][..., 0].mean()  # in blue light
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--hdri", "beach"], "forest"),
+        (["--hdri", "forest@left"], "degrees"),
+        (["--hdri", "missing.exr"], "not there"),
+    ],
+)
+def test_wrong_lights_fail_in_one_line(result, tmp_path, arguments, message):
+    done = run(result, *arguments, "--out", tmp_path / "out")
+    assert done.returncode != 0 and message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_a_head_is_said_so(tmp_path):
+    done = run(tmp_path, "--out", tmp_path / "out")
+    assert done.returncode != 0 and "head.glb" in done.stderr
