@@ -89,6 +89,8 @@ class Bank:
         def light(x: Tensor) -> Tensor:
             return F.interpolate(x[None], size=(LIGHT_SIZE, LIGHT_SIZE), mode="area")[0]
 
+        nearest = self._t["nearest"].long()
+        frame = [x.flatten(1)[:, nearest].view(x.shape) for x in frame]
         tangent, bitangent, normal, steps = frame
         normal_light = F.normalize(light(normal), dim=0)
         visible = visibility.unpack_bits(self._t["visible"][index])
@@ -102,6 +104,15 @@ class Bank:
         )  # fmt: skip
 
 
+def nearest_inside(inside: np.ndarray, margin: int = 1) -> np.ndarray:
+    """Flat index (S*S,) int32 of the nearest texel that lies `margin` texels inside the mask."""
+    from scipy.ndimage import binary_erosion, distance_transform_edt
+
+    core = binary_erosion(inside, iterations=margin) if margin else inside
+    row, col = distance_transform_edt(~core, return_distances=False, return_indices=True)
+    return (row * inside.shape[1] + col).astype(np.int32).reshape(-1)
+
+
 def bake_head(position: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]:
     """Stored tensors of one head from its position map (256, 256, 3) in metres and mask (256, 256)."""
     stored = np.round(position / POSITION_RANGE_M * 32767).clip(-32767, 32767).astype(np.int16)
@@ -112,12 +123,16 @@ def bake_head(position: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]
         x = F.interpolate(x[None], size=(LIGHT_SIZE, LIGHT_SIZE), mode="area")[0]
         return x.permute(1, 2, 0).numpy()
 
+    nearest = nearest_inside(inside)
+    normal = normal.flatten(1)[:, torch.from_numpy(nearest).long()].view(normal.shape)
     small, normals = shrink(p), shrink(normal)
     normals = normals / (np.linalg.norm(normals, axis=-1, keepdims=True) + 1e-9)
     mask = shrink(torch.from_numpy(inside)[None].float())[..., 0] > 0.99
     directions = visibility.fibonacci_directions(NUM_DIRECTIONS)
-    visible = visibility.raycast_visibility(small, normals, mask, directions)
-    thickness = visibility.raycast_thickness(small, normals, mask)
+    source = nearest_inside(mask, 0)
+    visible = visibility.raycast_visibility(small, normals, mask, directions)[source]
+    thickness = visibility.raycast_thickness(small, normals, mask).reshape(-1)[source]
+    thickness = thickness.reshape(mask.shape)
     return {
         "position": stored,
         "visible": visibility.pack_bits(visible),
@@ -169,6 +184,7 @@ def build_bank(
     arrays = {name: np.stack(values) for name, values in tensors.items()}
     arrays |= {
         "inside": inside,
+        "nearest": nearest_inside(inside),
         "directions": visibility.fibonacci_directions(NUM_DIRECTIONS),
         "landmarks68_uv": landmarks.astype(np.float32),
         "environments": environments.astype(np.float16),

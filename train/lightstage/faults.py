@@ -235,7 +235,8 @@ def unwrap(
     # Past the silhouette a misfit brings background in.
     if dice.chance(0.4):
         wall = torch.tensor([dice.uniform(0, 1) for _ in range(3)], device=photo.device)
-        rim = resize((smoothstep(0.2, 0.02, facing) * head.inside)[None], size) * dice.uniform(0, 1)
+        turned = blur(facing[None], 26)
+        rim = resize(smoothstep(0.22, 0.02, turned), size) * dice.uniform(0, 1)
         photo = photo * (1 - rim) + wall[:, None, None] * rim
     other, other_visible = photo.flip(-1), visible.flip(-1)
     both = visible * other_visible * mask + 1e-4

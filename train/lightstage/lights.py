@@ -129,7 +129,7 @@ def _direction(dice: Dice, azimuth_deg: float, elevation_deg: float, device) -> 
 
 def _color(dice: Dice, config: LightStageConfig, device) -> Tensor:
     color = torch.tensor(kelvin_to_rgb(dice.uniform(2500, 9000)), device=device)
-    color = color**0.85
+    color = color ** dice.uniform(0.3, 0.85)
     if dice.chance(config.coloured_light * 0.6):
         gel = torch.tensor([dice.uniform(0.25, 1) for _ in range(3)], device=device)
         color = color * gel / gel.mean()
@@ -146,9 +146,11 @@ def sample_illumination(
     radiance, peaks = gather_sky(sky, turn(dice, 8, device), directions)
     if not dice.chance(config.coloured_light):
         mean = radiance.mean(0)
-        radiance = radiance * (mean.mean() / mean.clamp_min(1e-6)) ** dice.uniform(0.5, 1.0)
+        radiance = radiance * (mean.mean() / mean.clamp_min(1e-6)) ** dice.uniform(0.6, 1.0)
     tint = torch.tensor(kelvin_to_rgb(dice.uniform(3500, 8500)), device=device) ** 0.6
     radiance = radiance * tint
+    grey = (radiance @ weight)[:, None]
+    radiance = grey + (radiance - grey) * dice.uniform(0.4, 1.0)
     mild = dice.chance(config.mild_light)
     light = Illumination(radiance, mild=mild)
     sky_irradiance = math.pi * float((radiance @ weight).mean())

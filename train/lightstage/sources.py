@@ -25,7 +25,7 @@ _SCAN_POINTS = [
 ]  # fmt: skip
 
 _SKIN_PATCHES = [(r, c) for r in (420, 640, 920, 1160, 1300) for c in (300, 420, 620, 800, 940)]
-_NUM_MOTTLE = 40
+_NUM_MOTTLE = 18
 
 
 def read_environments(folder: Path) -> tuple[list[str], np.ndarray]:
