@@ -28,7 +28,8 @@ HIFI3D_COUNTS = (20481, 20792, 40832)
 class HeadMesh:
     """A mesh in the UV layout.
 
-    faces, uv_faces: (F, 3) int32 into vertices and uv; uv: (T, 2); position_uv: (V, 2), where each vertex reads the model.
+    faces, uv_faces: (F, 3) int32 into vertices and uv; uv: (T, 2);
+    position_uv: (V, 2), where each vertex reads the model.
     """
 
     name: str
@@ -57,7 +58,9 @@ class HeadBasis:
         return self.mean + moved + np.tensordot(expression.astype(np.float32), self.expression, 1)
 
 
-def load_head_obj(path: Path, with_vertices: bool = False) -> HeadMesh | tuple[HeadMesh, np.ndarray]:
+def load_head_obj(
+    path: Path, with_vertices: bool = False
+) -> HeadMesh | tuple[HeadMesh, np.ndarray]:
     """Read an OBJ of HiFi3D topology, vertex order kept. With ``with_vertices`` its own positions (V, 3) come too.
 
     Raises HeadError when the file is not such an OBJ.
@@ -84,7 +87,9 @@ def load_head_obj(path: Path, with_vertices: bool = False) -> HeadMesh | tuple[H
                     faces.append([int(c[0]) - 1 for c in triple])
                     uv_faces.append([int(c[1]) - 1 for c in triple])
     except (OSError, ValueError, IndexError) as error:
-        raise HeadError(f"expected a head OBJ with UVs; got {path} ({error}); give a HiFi3D-layout OBJ") from error
+        raise HeadError(
+            f"expected a head OBJ with UVs; got {path} ({error}); give a HiFi3D-layout OBJ"
+        ) from error
     counts = (len(vertices), len(uv), len(faces))
     if counts != HIFI3D_COUNTS:
         raise HeadError(
@@ -94,7 +99,13 @@ def load_head_obj(path: Path, with_vertices: bool = False) -> HeadMesh | tuple[H
     face_array = np.asarray(faces, dtype=np.int32)
     uv_face_array = np.asarray(uv_faces, dtype=np.int32)
     uv_array = np.asarray(uv, dtype=np.float32)
-    mesh = HeadMesh("hifi3d", face_array, uv_array, uv_face_array, _position_uv(face_array, uv_face_array, uv_array))
+    mesh = HeadMesh(
+        "hifi3d",
+        face_array,
+        uv_array,
+        uv_face_array,
+        _position_uv(face_array, uv_face_array, uv_array),
+    )
     return (mesh, np.asarray(vertices, dtype=np.float64)) if with_vertices else mesh
 
 
@@ -119,7 +130,11 @@ class HeadModel:
         self.eye_identity = tensors["eye_identity"].astype(np.float32)
         self.landmarks68_uv = tensors["landmarks68_uv"].astype(np.float32)
         self.landmarks468_uv = tensors["landmarks468_uv"].astype(np.float32)
-        faces, uv_faces, uv = tensors["faces"], tensors["uv_faces"], tensors["uv"].astype(np.float32)
+        faces, uv_faces, uv = (
+            tensors["faces"],
+            tensors["uv_faces"],
+            tensors["uv"].astype(np.float32),
+        )
         self._mesh = HeadMesh("facepbr", faces, uv, uv_faces, _position_uv(faces, uv_faces, uv))
         self._vertex_of_uv = np.zeros(len(uv), dtype=np.int64)
         self._vertex_of_uv[uv_faces.ravel()] = faces.ravel()
@@ -188,19 +203,27 @@ class HeadModel:
         """Vertex values (V, C) -> map (S, S, C); texels outside the layout take the nearest value when ``fill``."""
         return self.raster(size).interpolate(values[self._vertex_of_uv], self._mesh.uv_faces, fill)
 
-    def position_map(self, identity: np.ndarray, expression: np.ndarray, size: int = 512) -> np.ndarray:
+    def position_map(
+        self, identity: np.ndarray, expression: np.ndarray, size: int = 512
+    ) -> np.ndarray:
         """UV position map (S, S, 3) in metres."""
         return self.vertex_map(self.vertices(self._mesh, identity, expression), size)
 
-    def position_map_torch(self, identity: torch.Tensor, expression: torch.Tensor, size: int = 512) -> torch.Tensor:
+    def position_map_torch(
+        self, identity: torch.Tensor, expression: torch.Tensor, size: int = 512
+    ) -> torch.Tensor:
         """Differentiable twin of ``position_map``: (B, K), (B, E) -> (B, 3, S, S); zero outside the layout."""
         device = identity.device
         modes = torch.as_tensor(np.concatenate([self.identity, self.expression]), device=device)
         coefficients = torch.cat([identity, expression], 1)
-        vertices = torch.as_tensor(self.mean, device=device) + torch.einsum("bk,kvd->bvd", coefficients, modes)
+        vertices = torch.as_tensor(self.mean, device=device) + torch.einsum(
+            "bk,kvd->bvd", coefficients, modes
+        )
         raster = self.raster(size)
         inside = torch.as_tensor(raster.mask, device=device)
-        corners = torch.as_tensor(self._mesh.faces[raster.triangle[raster.mask]].astype(np.int64), device=device)
+        corners = torch.as_tensor(
+            self._mesh.faces[raster.triangle[raster.mask]].astype(np.int64), device=device
+        )
         weights = torch.as_tensor(raster.weights[raster.mask], device=device)
         points = (vertices[:, corners] * weights[None, :, :, None]).sum(2)
         out = torch.zeros(len(vertices), size, size, 3, device=device)

@@ -27,7 +27,9 @@ class UVRaster:
         """(S, S) bool, True where a triangle covers the texel centre."""
         return self.triangle >= 0
 
-    def interpolate(self, values: np.ndarray, uv_faces: np.ndarray, fill: bool = True) -> np.ndarray:
+    def interpolate(
+        self, values: np.ndarray, uv_faces: np.ndarray, fill: bool = True
+    ) -> np.ndarray:
         """Corner values (T, C) -> map (S, S, C); texels outside take the nearest inside value when ``fill``."""
         size = self.triangle.shape[0]
         rows, cols = np.nonzero(self.mask)
@@ -37,7 +39,9 @@ class UVRaster:
         inside = sum(weights[:, k, None] * values[corners[:, k]] for k in range(3))
         out[rows, cols] = inside
         if fill and len(rows) < size * size:
-            nearest = distance_transform_edt(~self.mask, return_distances=False, return_indices=True)
+            nearest = distance_transform_edt(
+                ~self.mask, return_distances=False, return_indices=True
+            )
             out = out[nearest[0], nearest[1]]
         return out
 
@@ -67,7 +71,9 @@ def rasterize_uv(uv: np.ndarray, uv_faces: np.ndarray, size: int) -> UVRaster:
     start = 0
     total = np.cumsum(area)
     while start < len(order):
-        stop = max(int(np.searchsorted(total, (total[start - 1] if start else 0) + _CHUNK)), start + 1)
+        stop = max(
+            int(np.searchsorted(total, (total[start - 1] if start else 0) + _CHUNK)), start + 1
+        )
         ids = order[start:stop]
         repeat = np.repeat(ids, area[ids])
         offset = np.arange(len(repeat)) - np.repeat(np.cumsum(area[ids]) - area[ids], area[ids])

@@ -23,6 +23,7 @@ from core.head_model import HEAD_FILE, HeadModel  # noqa: E402
 from train.head.mesh import Spacing, build_mesh  # noqa: E402
 from train.head.register import register, transfer  # noqa: E402
 from train.head.sources import ICT_EYE_LEFT, ICT_EYE_RIGHT, read_ict, read_layout_head  # noqa: E402
+from train.map_landmarks import dense_landmark_uv  # noqa: E402
 
 
 def build(data: Path, num_identity: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -100,16 +101,11 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, args.out, metadata)
     model = HeadModel.load(args.out)
-    try:
-        from train.map_landmarks import dense_landmark_uv
-    except ImportError:
-        print("no landmark mapper yet")
-    else:
-        tensors["landmarks468_uv"] = dense_landmark_uv(model).astype(np.float32)
-        save_file(tensors, args.out, metadata)
-    megabytes = args.out.stat().st_size / 1e6
+    tensors["landmarks468_uv"] = dense_landmark_uv(model).astype(np.float32)
+    save_file(tensors, args.out, metadata)
+    vertices, megabytes = model.embedded_mesh().num_vertices, args.out.stat().st_size / 1e6
     print(
-        f"{args.out}: {model.embedded_mesh().num_vertices} vertices, {megabytes:.1f} MB, {metadata['registration_mm']} mm"
+        f"{args.out}: {vertices} vertices, {megabytes:.1f} MB; registration {metadata['registration_mm']} mm"
     )
 
 

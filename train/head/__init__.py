@@ -1,1 +1,1 @@
-"""Builds core/weights/head.safetensors: registers the UV layout to ICT-FaceKit, draws our own mesh, learns the modes."""
+"""Builds the embedded head: registers the UV layout to ICT-FaceKit, draws our own mesh, carries the modes over."""

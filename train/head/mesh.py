@@ -45,7 +45,9 @@ class ResampledMesh:
         return sum(self.weights[:, k, None] * values[..., self.corners[:, k], :] for k in range(3))
 
 
-def build_mesh(layout: HeadMesh, vertices: np.ndarray, landmarks: np.ndarray, spacing: Spacing) -> ResampledMesh:
+def build_mesh(
+    layout: HeadMesh, vertices: np.ndarray, landmarks: np.ndarray, spacing: Spacing
+) -> ResampledMesh:
     """layout + registered vertices (V, 3) m + 68 landmark ids -> our mesh, its UVs inside the same layout."""
     islands = _islands(layout)
     rims = _sample_rims(layout, vertices, spacing)
@@ -62,6 +64,9 @@ def build_mesh(layout: HeadMesh, vertices: np.ndarray, landmarks: np.ndarray, sp
         inside = _blue_noise(layout, vertices, landmarks, faces, rim_uv, spacing, inner=island != 0)
         points = np.concatenate([rim_uv, inside])
         opened, lips = (points, None) if island else _open_slits(points, rim_uv, rim_side)
+        clear = _clear_of_rims(opened, len(rim_uv))
+        inside, points, opened = inside[clear[len(rim_uv) :]], points[clear], opened[clear]
+        lips = None if lips is None else lips[clear]
         triangles = Delaunay(opened).simplices
         locator = UVLocator(layout.uv, faces)
         centroid = points[triangles].mean(1)
@@ -89,21 +94,41 @@ def build_mesh(layout: HeadMesh, vertices: np.ndarray, landmarks: np.ndarray, sp
     ids = np.concatenate(vertex_ids)
     triangles = np.concatenate(uv_faces)
     faces = ids[triangles]
-    proper = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+    proper = (
+        (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+    )
     mesh, used = _compact(faces[proper], triangles[proper], uv)
     return ResampledMesh(mesh, np.concatenate(corners)[used], np.concatenate(weights)[used])
 
 
-def _skin_side(layout: HeadMesh, rims: _Rims, samples: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+def _clear_of_rims(points: np.ndarray, num_rim: int) -> np.ndarray:
+    """(N,) bool, False for inside points in the diametral circle of two rim neighbours: they would hide the rim edge."""
+    rim, inside = points[:num_rim], points[num_rim:]
+    _, near = cKDTree(rim).query(inside, k=6)
+    clear = np.ones(len(points), dtype=bool)
+    for i in range(6):
+        for j in range(i):
+            to_first, to_second = rim[near[:, i]] - inside, rim[near[:, j]] - inside
+            clear[num_rim:] &= (to_first * to_second).sum(1) > 0
+    return clear
+
+
+def _skin_side(
+    layout: HeadMesh, rims: _Rims, samples: np.ndarray, allowed: np.ndarray
+) -> np.ndarray:
     """Per rim sample (M,): +1 where the skin beside it lies above, -1 below (in v)."""
     side = np.zeros(len(samples))
     for row, sample in enumerate(samples):
         own = [(face, uv) for face, uv in rims.sides[sample] if allowed[face]]
-        side[row] = np.mean([layout.uv[layout.uv_faces[face], 1].mean() - uv[1] for face, uv in own])
+        side[row] = np.mean(
+            [layout.uv[layout.uv_faces[face], 1].mean() - uv[1] for face, uv in own]
+        )
     return np.sign(side)
 
 
-def _open_slits(uv: np.ndarray, rim_uv: np.ndarray, rim_side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _open_slits(
+    uv: np.ndarray, rim_uv: np.ndarray, rim_side: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Move UV points (N, 2) apart at the closed lips and narrow lids, where both rims lie closer than their samples.
 
     Returns the moved points and, per point, 0 off the slits, +1 on an upper rim, -1 on a lower rim.
@@ -111,7 +136,11 @@ def _open_slits(uv: np.ndarray, rim_uv: np.ndarray, rim_side: np.ndarray) -> tup
     out = uv.copy()
     lips = np.zeros(len(uv))
     half_open = 0.008
-    for low_u, high_u, low_v, high_v in ((0.40, 0.60, 0.40, 0.44), (0.33, 0.44, 0.61, 0.64), (0.56, 0.67, 0.61, 0.64)):
+    for low_u, high_u, low_v, high_v in (
+        (0.40, 0.60, 0.40, 0.44),
+        (0.33, 0.44, 0.61, 0.64),
+        (0.56, 0.67, 0.61, 0.64),
+    ):
         inside = (rim_uv > [low_u, low_v]).all(1) & (rim_uv < [high_u, high_v]).all(1)
         rim = rim_uv[inside]
         centre, width = (rim[:, 0].min() + rim[:, 0].max()) / 2, np.ptp(rim[:, 0]) / 2
@@ -164,7 +193,9 @@ def _flip_to_surface(triangles: np.ndarray, plane: np.ndarray, surface: np.ndarr
     return np.asarray(tris)
 
 
-def _compact(faces: np.ndarray, uv_faces: np.ndarray, uv: np.ndarray) -> tuple[HeadMesh, np.ndarray]:
+def _compact(
+    faces: np.ndarray, uv_faces: np.ndarray, uv: np.ndarray
+) -> tuple[HeadMesh, np.ndarray]:
     """Drop unused vertices and UVs and number the rest in order; also the old ids of the kept vertices."""
     kept_vertices, faces_flat = np.unique(faces, return_inverse=True)
     used, uv_flat = np.unique(uv_faces, return_inverse=True)
@@ -183,7 +214,9 @@ def _islands(layout: HeadMesh) -> np.ndarray:
 
     count = len(layout.uv)
     pairs = np.concatenate([layout.uv_faces[:, [0, 1]], layout.uv_faces[:, [1, 2]]])
-    _, label = connected_components(coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (count, count)))
+    _, label = connected_components(
+        coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (count, count))
+    )
     of_face = label[layout.uv_faces[:, 0]]
     order = np.argsort(-np.bincount(of_face))
     rank = np.empty_like(order)
@@ -206,7 +239,9 @@ class _Rims:
         for sample, sides in enumerate(self.sides):
             seen: list[np.ndarray] = []
             for face, point in sides:
-                if islands[face] == island and not any(np.abs(point - other).max() < 1e-7 for other in seen):
+                if islands[face] == island and not any(
+                    np.abs(point - other).max() < 1e-7 for other in seen
+                ):
                     seen.append(point)
                     uv.append(point)
                     ids.append(sample)
@@ -215,7 +250,9 @@ class _Rims:
 
 def _sample_rims(layout: HeadMesh, vertices: np.ndarray, spacing: Spacing) -> _Rims:
     edges: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)
-    for face, (corner, uv_corner) in enumerate(zip(layout.faces.tolist(), layout.uv_faces.tolist(), strict=True)):
+    for face, (corner, uv_corner) in enumerate(
+        zip(layout.faces.tolist(), layout.uv_faces.tolist(), strict=True)
+    ):
         for k in range(3):
             a, b, ta, tb = corner[k], corner[(k + 1) % 3], uv_corner[k], uv_corner[(k + 1) % 3]
             edges[(a, b) if a < b else (b, a)].append((face, ta, tb) if a < b else (face, tb, ta))
@@ -225,7 +262,9 @@ def _sample_rims(layout: HeadMesh, vertices: np.ndarray, spacing: Spacing) -> _R
         around[a].append(b)
         around[b].append(a)
     faces_at: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for face, (corner, uv_corner) in enumerate(zip(layout.faces.tolist(), layout.uv_faces.tolist(), strict=True)):
+    for face, (corner, uv_corner) in enumerate(
+        zip(layout.faces.tolist(), layout.uv_faces.tolist(), strict=True)
+    ):
         for vertex, uv_id in zip(corner, uv_corner, strict=True):
             if vertex in around:
                 faces_at[vertex].append((face, uv_id))
@@ -238,7 +277,9 @@ def _sample_rims(layout: HeadMesh, vertices: np.ndarray, spacing: Spacing) -> _R
         points.append(vertices[vertex])
         corners.append([vertex] * 3)
         weights.append([1.0, 0.0, 0.0])
-        sides.append([(face, layout.uv[uv_id].astype(np.float64)) for face, uv_id in faces_at[vertex]])
+        sides.append(
+            [(face, layout.uv[uv_id].astype(np.float64)) for face, uv_id in faces_at[vertex]]
+        )
 
     for path in _paths(around):
         line = vertices[path]
@@ -272,7 +313,9 @@ def _merge(rims: _Rims) -> _Rims:
     """Path ends are met by several paths: keep one sample each."""
     _, first = np.unique(np.round(rims.points, 7), axis=0, return_index=True)
     keep = np.sort(first)
-    return _Rims(rims.points[keep], rims.corners[keep], rims.weights[keep], [rims.sides[k] for k in keep])
+    return _Rims(
+        rims.points[keep], rims.corners[keep], rims.weights[keep], [rims.sides[k] for k in keep]
+    )
 
 
 def _paths(around: dict[int, list[int]]) -> list[list[int]]:
@@ -319,13 +362,21 @@ def _blue_noise(
     if not inner:
         features = vertices[landmarks[np.r_[27:68]]]
         distance = cKDTree(features).query(points)[0] * 1e3
-        eyes_mouth = spacing.feature_mm + (spacing.face_mm - spacing.feature_mm) * np.clip((distance - 5) / 14, 0, 1)
-        wanted = eyes_mouth + (spacing.far_mm - spacing.face_mm) * np.clip((distance - 55) / 60, 0, 1)
+        eyes_mouth = spacing.feature_mm + (spacing.face_mm - spacing.feature_mm) * np.clip(
+            (distance - 5) / 14, 0, 1
+        )
+        wanted = eyes_mouth + (spacing.far_mm - spacing.face_mm) * np.clip(
+            (distance - 55) / 60, 0, 1
+        )
         from_eye = cKDTree(vertices[landmarks[36:48]]).query(points)[0] * 1e3
-        wanted = np.minimum(wanted, spacing.eye_mm + np.clip((from_eye - 3) / 8, 0, None) * spacing.face_mm)
+        wanted = np.minimum(
+            wanted, spacing.eye_mm + np.clip((from_eye - 3) / 8, 0, None) * spacing.face_mm
+        )
         for side in (0.16, 0.84):
             from_ear = np.hypot((texels[:, 0] - side) / 0.055, (texels[:, 1] - 0.545) / 0.115)
-            near_ear = spacing.ear_mm + (spacing.far_mm - spacing.ear_mm) * np.clip((from_ear - 0.95) / 1.2, 0, 1)
+            near_ear = spacing.ear_mm + (spacing.far_mm - spacing.ear_mm) * np.clip(
+                (from_ear - 0.95) / 1.2, 0, 1
+            )
             wanted = np.minimum(wanted, near_ear)
     density = np.clip(area, None, np.percentile(area, 99.5)) / (wanted * 1e-3) ** 2
     symmetric = abs(texels[:, 0].mean() - 0.5) < 0.02
@@ -340,7 +391,9 @@ def _blue_noise(
     for _ in range(40):
         own = cKDTree(seeds).query(texels)[1]
         weight = np.bincount(own, density, len(seeds))
-        moved = np.stack([np.bincount(own, density * texels[:, k], len(seeds)) for k in range(2)], 1)
+        moved = np.stack(
+            [np.bincount(own, density * texels[:, k], len(seeds)) for k in range(2)], 1
+        )
         seeds = np.where(weight[:, None] > 0, moved / np.maximum(weight[:, None], 1e-12), seeds)
     local = np.sqrt(1.0 / np.maximum(density[cKDTree(texels).query(seeds)[1]], 1e-9))
     keep = rim.query(seeds)[0] > 0.55 * local

@@ -31,7 +31,8 @@ ACCEPT_M = 0.003
 
 @dataclass(frozen=True)
 class Registration:
-    """Registered vertices (V, 3), source triangle (V,) and barycentric weights (V, 3), trusted (V,) bool, distance (V,) m."""
+    """Registered vertices (V, 3) m; per vertex its source corners (V, 3), barycentric weights (V, 3), whether the
+    correspondence is trusted (V,) bool, and its distance (V,) m."""
 
     vertices: np.ndarray
     corners: np.ndarray
@@ -144,7 +145,9 @@ def _cavities(head: LayoutHead) -> np.ndarray:
     nostril_y = marks[[31, 35], 1].mean()
     x, y, z = head.vertices.T
     width = np.abs(marks[[31, 35], 0]).mean()
-    nose = (np.abs(np.abs(x) - 0.75 * width) < 0.75 * width) & (np.abs(y - nostril_y - 0.004) < 0.010)
+    nose = (np.abs(np.abs(x) - 0.75 * width) < 0.75 * width) & (
+        np.abs(y - nostril_y - 0.004) < 0.010
+    )
     nose &= z > marks[[31, 35], 2].mean() - 0.012
     corner = np.zeros(len(x), dtype=bool)
     for mark in marks[[39, 42]]:
@@ -191,7 +194,10 @@ def register(head: LayoutHead, ict: IctFaceKit) -> Registration:
             for name, ids in regions.items():
                 index, cosine = surfaces[name].nearest(x[ids], normals[ids])
                 goal[ids] = surfaces[name].points[index]
-                corners[ids], weights[ids] = surfaces[name].corners[index], surfaces[name].weights[index]
+                corners[ids], weights[ids] = (
+                    surfaces[name].corners[index],
+                    surfaces[name].weights[index],
+                )
                 agree[ids] = cosine
             gap = np.linalg.norm(goal - x, axis=1)
             trust = (agree > 0.5) / (1 + (gap / 0.004) ** 2)

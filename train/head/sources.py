@@ -51,7 +51,9 @@ def read_ict(data: Path) -> IctFaceKit:
         triangles=triangles.astype(np.int64),
         identity=archive["identity_deltas"].astype(np.float32) * 0.01,
         expression=archive["expression_deltas"][rows].astype(np.float32) * 0.01,
-        expression_names=tuple(re.sub("_L$", "Left", re.sub("_R$", "Right", name)) for name in listed),
+        expression_names=tuple(
+            re.sub("_L$", "Left", re.sub("_R$", "Right", name)) for name in listed
+        ),
         landmarks=np.asarray(marks, dtype=np.int64),
     )
 
