@@ -16,7 +16,7 @@ import numpy as np
 from .errors import InputError, OutputError
 from .images import read_hdr, read_map, write_exr, write_map
 from .passes import CONFIDENCE_KEY, PASSES
-from .report import to_json
+from .report import peak_memory_mb, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def write_result(result: Result, out_dir: str | Path, bits: int = 8) -> Path:
 
     Everything is written into a hidden folder beside it, which then takes its name: an older result is replaced in one
     move, a failure or interruption leaves the older one and nothing else. Files in an older result that are not ours
-    are kept. OutputError where this is impossible, also where `out_dir` is a folder that is not a result.
+    are kept. The time of writing is added to the report. OutputError where this is impossible, also where `out_dir` is a folder that is not a result.
     """
     target = Path(out_dir)
     check_replaceable(target)
@@ -139,6 +139,7 @@ def _write_files(result: Result, folder: Path, bits: int) -> None:
     from .export import write_glb, write_obj
     from .sheet import contact_sheet
 
+    started = time.perf_counter()
     maps = folder / PASSES_DIR
     maps.mkdir()
     for row in PASSES:
@@ -158,8 +159,18 @@ def _write_files(result: Result, folder: Path, bits: int) -> None:
     if result.environment is not None:
         write_exr(folder / ENVIRONMENT_NAME, result.environment)
     write_map(folder / SHEET_NAME, contact_sheet(result))
+    _note_writing(result.report, time.perf_counter() - started)
     text = json.dumps(to_json(result.report), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / REPORT_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _note_writing(report: dict[str, Any], seconds: float) -> None:
+    """Add the last step, which ends only here, to the report's times, and the memory that it took."""
+    times = report.get("seconds", {})
+    times["total"] = round(times.get("total", 0.0) - times.get("writing", 0.0) + seconds, 3)
+    times["writing"] = round(seconds, 3)
+    report["seconds"] = times
+    report["peak_memory_mb"] = peak_memory_mb()
 
 
 def _channels(values: np.ndarray, channels: int) -> np.ndarray:

@@ -67,6 +67,9 @@ def test_report_is_plain_json(make_result: MakeResult, tmp_path: Path) -> None:
     ):
         assert key in report
     assert report["schema_version"] == 1 and "numpy" in report["software"]
+    seconds = report["seconds"]
+    assert seconds["writing"] > 0
+    assert seconds["total"] == pytest.approx(0.5 + seconds["writing"], abs=2e-3)
 
 
 def test_an_older_result_is_replaced_and_foreign_files_are_kept(
