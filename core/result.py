@@ -74,7 +74,8 @@ def write_result(result: Result, out_dir: str | Path, bits: int = 8) -> Path:
 
     Everything is written into a hidden folder beside it, which then takes its name: an older result is replaced in one
     move, a failure or interruption leaves the older one and nothing else. Files in an older result that are not ours
-    are kept. The time of writing is added to the report. OutputError where this is impossible, also where `out_dir` is a folder that is not a result.
+    are kept. The time of writing is added to the report. OutputError where this is impossible, also where `out_dir`
+    is a folder that is not a result.
     """
     target = Path(out_dir)
     check_replaceable(target)
