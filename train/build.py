@@ -65,7 +65,7 @@ def train(options: Options) -> None:
             pool = Pool(options.pool, size, options.pool_capacity)
             if writers is not None:
                 writers.wait_for(pool, min(MIN_POOL, pool.capacity))
-            source = PoolSource(pool, samples, config.seed)
+            source = PoolSource(pool, samples, config.seed, writers=writers)
         elif device.type == "cuda":
             source = LiveSource(size, samples, config.seed, "cuda", options.bank)
         else:

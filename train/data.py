@@ -1,9 +1,9 @@
 """Where training samples come from: a data set folder, a replay pool, or the light stage itself.
 
-A source gives `batch_at(step)`, a function of (seed, step) alone (but for `LiveSource` and a pool that
-is being refreshed), so a resumed run sees what the uninterrupted one would have seen. A batch is a dict of float32 tensors, stored values in [0, 1]:
-input, albedo, raw_diffuse (B, 3, S, S) sRGB-encoded; normal (B, 3, S, S); ambient_occlusion,
-specular, translucency, mask (B, 1, S, S).
+A source gives `batch_at(step)`, a function of (seed, step) alone (but for `LiveSource` and a pool
+that is being refreshed), so a resumed run sees what the uninterrupted one would have seen. A batch is
+a dict of float32 tensors, stored values in [0, 1]: input, albedo, raw_diffuse (B, 3, S, S)
+sRGB-encoded; normal (B, 3, S, S); ambient_occlusion, specular, translucency, mask (B, 1, S, S).
 """
 
 from __future__ import annotations
@@ -263,11 +263,22 @@ class Pool:
 class PoolSource:
     """Random samples of a pool, half of them mirrored. Exactly repeatable while nobody writes."""
 
-    def __init__(self, pool: Pool, batch: int, seed: int = 0, flip: bool = True) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        batch: int,
+        seed: int = 0,
+        flip: bool = True,
+        writers: BackgroundWriters | None = None,
+    ) -> None:
         self.pool, self.batch, self.seed, self.flip = pool, batch, seed, flip
-        self.size = pool.size
+        self.size, self.writers = pool.size, writers
 
     def batch_at(self, step: int) -> Batch:
+        if self.writers is not None and not self.writers.alive():
+            text = f"the generators stopped; going on with {len(self.pool)} samples in the pool"
+            warnings.warn(text, stacklevel=2)
+            self.writers = None
         rng = np.random.default_rng((self.seed, step))
         valid = np.flatnonzero(self.pool.stamp > 0)
         if not len(valid):
@@ -366,11 +377,14 @@ class BackgroundWriters:
         for process in self.processes:
             process.start()
 
+    def alive(self) -> bool:
+        return any(process.is_alive() for process in self.processes)
+
     def wait_for(self, pool: Pool, count: int, say: Callable[[str], None] = print) -> None:
         """Block until the pool holds `count` samples; DataError if the writers died."""
         told = 0.0
         while len(pool) < count:
-            if not any(p.is_alive() for p in self.processes):
+            if not self.alive():
                 raise DataError(
                     f"expected {count} samples in {pool.folder}; got {len(pool)} and the generators "
                     "stopped; see their error above"

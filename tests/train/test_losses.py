@@ -68,7 +68,7 @@ def test_ssim_matches_scikit_image() -> None:
         (t[0] * 0.5 + 0.5).permute(1, 2, 0).numpy(),
         data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
         channel_axis=2, full=True,
-    )  # fmt: skip
+    )  # fmt: skip  # type: ignore[misc]
     assert np.allclose(ours.permute(1, 2, 0).numpy(), theirs[5:-5, 5:-5], atol=1e-4)
 
 
