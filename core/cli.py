@@ -150,9 +150,12 @@ def _run(
     console.step("loading", "", 0, 0, "")
     try:
         pipeline = make_pipeline(settings)
-    except FacePBRError as error:  # weights or head: no photo can succeed
-        console.failed(_one_line(error))
-        return [_failure(photo, type(error).__name__, _one_line(error)) for photo in photos]
+    except Exception as error:  # weights, head, device, packages: no photo can succeed
+        if verbose and not isinstance(error, FacePBRError):
+            traceback.print_exc()
+        message = _describe(error)
+        console.failed(message)
+        return [_failure(photo, type(error).__name__, message) for photo in photos]
     outcomes: list[dict[str, Any]] = []
     for index, photo in enumerate(photos):
         console.begin(index, photo)
@@ -164,15 +167,11 @@ def _run(
             )
             console.step("writing", photo.stem, 0, 0, "")
             folder = write_result(result, target, settings.bits)
-        except FacePBRError as error:
-            outcomes.append(_failure(photo, type(error).__name__, _one_line(error)))
-            console.failed(_one_line(error))
         except Exception as error:
-            if verbose:
+            if verbose and not isinstance(error, FacePBRError):
                 traceback.print_exc()
-            kind = type(error).__name__
-            message = f"{photo}: unexpected {kind}: {_one_line(error)}; do report it with --verbose"
-            outcomes.append(_failure(photo, kind, message))
+            message = _describe(error)
+            outcomes.append(_failure(photo, type(error).__name__, message))
             console.failed(message)
         else:
             outcomes.append({"photo": str(photo), "folder": str(folder), "report": result.report})
@@ -301,6 +300,16 @@ def _terminate_cleanly() -> None:
         signal.signal(signal.SIGTERM, stop)
     except ValueError:  # not the main thread
         pass
+
+
+def _describe(error: Exception) -> str:
+    """One line for any error; one that no user can act on says that it is ours."""
+    if isinstance(error, FacePBRError):
+        return _one_line(error)
+    kind = type(error).__name__
+    if isinstance(error, ImportError):
+        return f"expected every package of requirements.lock; got {kind}: {_one_line(error)}; do run `make env`"
+    return f"unexpected {kind}: {_one_line(error)}; do report it with the output of --verbose"
 
 
 def _one_line(error: BaseException) -> str:
