@@ -12,6 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 _CANDIDATES = 24
+_MORE_CANDIDATES = 400
 _CHUNK = 4_000_000
 
 
@@ -99,7 +100,17 @@ class UVLocator:
     def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N, 2) -> triangle (N,), weights (N, 3) clamped to the triangle, inside (N,) bool."""
         points = np.asarray(points, dtype=np.float64)
-        count = min(_CANDIDATES, len(self._corners))
+        triangle, weights, inside = self._among(points, _CANDIDATES)
+        lost = np.nonzero(~inside)[0]
+        if len(lost):  # large triangles beside small ones: their centres are far down the list
+            triangle[lost], weights[lost], inside[lost] = self._among(
+                points[lost], _MORE_CANDIDATES
+            )
+        return triangle, weights, inside
+
+    def _among(self, points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``locate`` among the ``count`` triangles of nearest centre."""
+        count = min(count, len(self._corners))
         _, near = self._tree.query(points, k=count)
         near = near.reshape(len(points), count)
         tri = self._corners[near]
