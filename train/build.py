@@ -26,6 +26,7 @@ from .data import (
     PoolSource,
     Source,
     fill_pool,
+    shrink,
 )
 from .loop import Trainer, choose_device
 from .sheets import read_real
@@ -62,10 +63,10 @@ def train(options: Options) -> None:
         elif options.pool is not None:
             if options.writers and not options.dry_run:
                 writers = BackgroundWriters(_pool_plan(options, options.pool), options.writers)
-            pool = Pool(options.pool, size, options.pool_capacity)
+            pool = _open_pool(options, options.pool)
             if writers is not None:
                 writers.wait_for(pool, min(MIN_POOL, pool.capacity))
-            source = PoolSource(pool, samples, config.seed, writers=writers)
+            source = PoolSource(pool, samples, config.seed, writers=writers, size=size)
         elif device.type == "cuda":
             source = LiveSource(size, samples, config.seed, "cuda", options.bank)
         else:
@@ -89,10 +90,18 @@ def train(options: Options) -> None:
             writers.stop()
 
 
+def _open_pool(options: Options, folder: Path) -> Pool:
+    """The pool as it is, or a new one of the asked size."""
+    if (folder / "pool.json").is_file():
+        return Pool(folder)
+    return Pool(folder, options.pool_size or map_size(options.config), options.pool_capacity)
+
+
 def _pool_plan(options: Options, folder: Path) -> PoolPlan:
+    pool = _open_pool(options, folder)
     return PoolPlan(
-        folder, map_size(options.config), options.pool_capacity, options.bank, options.config.seed,
-        options.split, options.lights,
+        folder, pool.size, pool.capacity, options.bank, options.config.seed, options.split,
+        options.lights,
     )  # fmt: skip
 
 
@@ -101,6 +110,14 @@ def fill(options: Options) -> None:
     if options.pool is None:
         raise ConfigError("expected --pool DIR with --fill; got none")
     plan = _pool_plan(options, options.pool)
+    if options.writers > 1:
+        pool = Pool(plan.folder)
+        writers = BackgroundWriters(plan, options.writers)
+        try:
+            writers.wait_for(pool, min(len(pool) + options.fill, pool.capacity))
+        finally:
+            writers.stop()
+        return
     with tqdm(total=options.fill, unit="sample") as bar:
         fill_pool(plan, count=options.fill, on_sample=lambda _: (bar.update(), None)[1])
 
@@ -195,12 +212,12 @@ def score(options: Options) -> None:
             if (lights := held.num_inputs(name)) > 1:
                 groups.append([held.sample(name, i) for i in range(lights)])
     elif options.pool is not None and options.held_out is not None:
-        known_pool = PoolSource(Pool(options.pool, config.size), 4, 0)
+        known_pool = PoolSource(Pool(options.pool), 4, 0, size=config.size)
         means = mean_maps(_batches(known_pool, MEAN_BATCHES))
-        held_pool = Pool(options.held_out, config.size)
-        batches = (held_pool.read([i]) for i in held_pool.filled())
-        runs = [run for run in held_pool.faces() if len(run) > 1]
-        groups = [[held_pool.read([i]) for i in run] for run in runs]
+        held = Pool(options.held_out)
+        batches = (shrink(held.read([i]), config.size) for i in held.filled())
+        runs = [run for run in held.faces() if len(run) > 1]
+        groups = [[shrink(held.read([i]), config.size) for i in run] for run in runs]
     else:
         raise ConfigError("expected --data DIR, or --pool DIR and --held-out DIR; got neither")
     result = validate(batches, means, nets, groups)

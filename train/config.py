@@ -142,6 +142,8 @@ class Options:
     """Folder of the input textures `<ID>.png`, where they are not in the data set folder."""
     pool: Path | None = None
     """Replay pool of light-stage samples; shared by runs of one size."""
+    pool_size: int = 0
+    """Side of the pool's maps when it is made; a multiple of what training asks; 0 = just that."""
     pool_capacity: int = 1200
     """Samples the pool holds."""
     writers: int = 1
@@ -185,6 +187,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", type=Path, help="FFHQ-UV-Intrinsics folder (else the light stage)")
     p.add_argument("--textures", type=Path, help="folder of input textures <ID>.png")
     p.add_argument("--pool", type=Path, help="replay pool of light-stage samples")
+    p.add_argument("--pool-size", type=int, default=0, help="side of a new pool's maps")
     p.add_argument("--pool-capacity", type=int, default=1200)
     p.add_argument(
         "--writers", type=int, default=1, help="background generators (0: pool as it is)"

@@ -181,6 +181,15 @@ def area_resize(x: Tensor, size: int) -> Tensor:
     return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
 
 
+def shrink(batch: Batch, size: int) -> Batch:
+    """The batch at a smaller size: area averages, normals unit length again."""
+    if batch["input"].shape[-1] == size:
+        return batch
+    small = {k: area_resize(v, size) if v.ndim == 4 else v for k, v in batch.items()}
+    normal = F.normalize(small["normal"] * 2 - 1, dim=1)
+    return small | {"normal": normal * 0.5 + 0.5}
+
+
 class Pool:
     """Ring of samples in memory-mapped files, so several processes share them and restarts keep them.
 
@@ -270,9 +279,15 @@ class PoolSource:
         seed: int = 0,
         flip: bool = True,
         writers: BackgroundWriters | None = None,
+        size: int = 0,
     ) -> None:
         self.pool, self.batch, self.seed, self.flip = pool, batch, seed, flip
-        self.size, self.writers = pool.size, writers
+        self.size, self.writers = size or pool.size, writers
+        if pool.size % self.size:
+            raise DataError(
+                f"expected a pool whose size is a multiple of {self.size}; got {pool.folder} of size "
+                f"{pool.size}; give another --pool or --size"
+            )
 
     def batch_at(self, step: int) -> Batch:
         if self.writers is not None and not self.writers.alive():
@@ -291,6 +306,7 @@ class PoolSource:
             batch = self.pool.read(slots)
             if np.all(before > 0) and np.array_equal(before, self.pool.stamp[slots]):
                 break
+        batch = shrink(batch, self.size)
         return mirror_some(batch, rng) if self.flip else batch
 
 

@@ -149,6 +149,17 @@ def test_pool_source_is_repeatable_and_skips_half_written_slots(
         PoolSource(pool, 2).batch_at(0)
 
 
+def test_a_large_pool_serves_smaller_training(tiny_source: Any, tmp_path: Path) -> None:
+    pool = filled(tmp_path, tiny_source, 4)
+    small = PoolSource(pool, 2, flip=False, size=16).batch_at(0)
+    large = PoolSource(pool, 2, flip=False).batch_at(0)
+    assert small["input"].shape == (2, 3, 16, 16)
+    assert torch.allclose(small["input"].mean((2, 3)), large["input"].mean((2, 3)), atol=1e-4)
+    assert torch.allclose((small["normal"] * 2 - 1).norm(dim=1), torch.ones(2, 16, 16), atol=1e-4)
+    with pytest.raises(DataError, match="multiple of 24"):
+        PoolSource(pool, 2, size=24)
+
+
 def test_pool_of_another_size_is_refused(tmp_path: Path) -> None:
     Pool(tmp_path, 32, 2)
     with pytest.raises(DataError, match="size 32"):
