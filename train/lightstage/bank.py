@@ -53,6 +53,16 @@ class Head:
     """(1, LIGHT_SIZE, LIGHT_SIZE) metres."""
 
 
+@dataclass(frozen=True)
+class UnwrapMasks:
+    """Where unwrapping trusts a photo: maps (1, s, s) in [0, 1]."""
+
+    reach: Tensor
+    """1 on the face, falling to 0 towards neck, ears and scalp."""
+    eye_slit: Tensor
+    mouth_ring: Tensor
+
+
 class Bank:
     """The file on a device. `heads` and `skies` are lists of indices per split."""
 
@@ -79,6 +89,9 @@ class Bank:
         """(2, 512, 512) relief of a scan: slopes dh/dx, dh/dy, y down."""
         self.mottle = self._t["mottle"].float()
         """(M, 3, 256, 256) tileable log-albedo bands of skin, unit deviation of the grey."""
+        self.unwrap_masks = UnwrapMasks(
+            *(self._t[k].float()[None] / 255 for k in ("reach", "eye_slit", "mouth_ring"))
+        )
         self.head = lru_cache(maxsize=12)(self._head)
 
     def _head(self, index: int) -> Head:
@@ -102,6 +115,21 @@ class Bank:
             light(tangent), light(bitangent), visible, openness.view(1, LIGHT_SIZE, LIGHT_SIZE),
             self._t["thickness"][index].float()[None] * (0.03 / 255),
         )  # fmt: skip
+
+
+def unwrap_masks() -> dict[str, np.ndarray]:
+    """Where core/unwrap.py trusts a photo: reach, eye_slit, mouth_ring, (256, 256) uint8."""
+    from core.head_model import HeadModel
+    from core.skin_segment import face_trust, fill_uv_polygon
+    from core.unwrap import _EYE_RINGS as EYE_RINGS
+    from core.unwrap import _MOUTH_RING as MOUTH_RING
+
+    head, size = HeadModel.load(), POSITION_SIZE
+    uv = head.landmarks468_uv
+    eyes = np.maximum(*(fill_uv_polygon(uv[list(ring)], size) for ring in EYE_RINGS))
+    mouth = fill_uv_polygon(uv[list(MOUTH_RING)], size)
+    masks = {"reach": face_trust(head, size), "eye_slit": eyes, "mouth_ring": mouth}
+    return {k: np.round(v * 255).astype(np.uint8) for k, v in masks.items()}
 
 
 def nearest_inside(inside: np.ndarray, margin: int = 1) -> np.ndarray:
@@ -185,6 +213,7 @@ def build_bank(
     arrays |= {
         "inside": inside,
         "nearest": nearest_inside(inside),
+        **unwrap_masks(),
         "directions": visibility.fibonacci_directions(NUM_DIRECTIONS),
         "landmarks68_uv": landmarks.astype(np.float32),
         "environments": environments.astype(np.float16),

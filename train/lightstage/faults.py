@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import hair
-from .bank import Head
+from .bank import Head, UnwrapMasks
 from .config import LightStageConfig
 from .regions import Regions
 from .texture import (
@@ -151,7 +151,7 @@ def eye_pixels(dice: Dice, regions: Regions, scene: Tensor, level: Tensor) -> Te
     """Sclera and iris where the photo's open eyes fall on the texels of the lids."""
     size, device = regions.size, scene.device
     x, y = layout_grid(size, device)
-    upper, lower = dice.log_uniform(1.5, 26), dice.uniform(1.0, 7)
+    upper, lower = dice.log_uniform(3, 34), dice.uniform(1.0, 7)
     gaze = dice.normal(0, 9)
     iris_radius = dice.uniform(17, 23)
     iris = torch.tensor(
@@ -214,45 +214,68 @@ def push_pull(x: Tensor, weight: Tensor, smallest: int = 4) -> Tensor:
     return out
 
 
+def _like_skin(photo: Tensor, tone: Tensor) -> Tensor:
+    """(1, S, S) in [0.05, 1]: low for hair, brows, lips and highlights, which must not spread."""
+    away = torch.log(photo + 0.05) - torch.log(tone + 0.05)
+    shade = away.mean(0)
+    colour = (away - shade).abs().amax(0)
+    return torch.exp(-((shade / 0.45) ** 2) - (colour / 0.12) ** 2).clamp_min(0.05)[None]
+
+
+def _mirror_gain(photo: Tensor, mirrored: Tensor, both: Tensor) -> Tensor:
+    """Per-channel gain (3, S, S) that brings the mirrored half to this side's light."""
+    size = photo.shape[-1]
+    sums = resize(torch.cat([photo * both, mirrored * both, both]), 64)
+    sums = blur(sums, 70)
+    ratio = torch.log((sums[:3] + 1e-3) / (sums[3:6] + 1e-3)).clamp(-1.1, 1.1)
+    filled = push_pull(ratio, (sums[6:] * 3).clamp(1e-4, 1))
+    return resize(torch.exp(filled), size)
+
+
 def unwrap(
-    dice: Dice, photo: Tensor, head: Head, view: Tensor, mask: Tensor
+    dice: Dice, photo: Tensor, head: Head, view: Tensor, layout: UnwrapMasks, scalp: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What an unwrapped photo (3, S, S) looks like from this view: (texture, visibility (1, S, S)).
 
-    Texels that face away or are hidden take the mirrored half, its gain matched, else a smooth fill.
+    As core/unwrap.py: texels that face away, are hidden, lie past the face or under hair (scalp,
+    (S, S)) take the mirrored half with its gain matched, then a smooth fill that fades to the tone.
     """
     size = photo.shape[-1]
     facing = (head.normal * view[:, None, None]).sum(0)
     seen = cast_shadow(head.position, head.normal, head.inside, view, 0.002)
-    visible = smoothstep(0.08, 0.34, facing) * seen * head.inside
-    visible = blur(visible[None], 5)
-    visible = resize(visible, size)
+    low, high = dice.uniform(0.05, 0.2), dice.uniform(0.3, 0.5)
+    weight = (smoothstep(low, high, facing) * seen * head.inside)[None]
     # Grazing texels come from few pixels.
     grazing = resize(smoothstep(0.62, 0.25, facing)[None], size)
     photo = torch.lerp(photo, blur(photo, dice.uniform(3, 7)), grazing)
     misfit = resize(noise(dice, 64, 300, 2) * 0.6 + noise(dice, 64, 120, 2) * 0.5, size)
     photo = warp(photo, misfit * dice.uniform(1.0, 5.0))
-    # Past the silhouette a misfit brings background in.
-    if dice.chance(0.4):
+    if dice.chance(0.15):  # past the silhouette a misfit brings background in
         wall = torch.tensor([dice.uniform(0, 1) for _ in range(3)], device=photo.device)
-        turned = blur(facing[None], 26)
-        rim = resize(smoothstep(0.22, 0.02, turned), size) * dice.uniform(0, 1)
+        rim = smoothstep(0.22, 0.02, blur(facing[None], 26)) * dice.uniform(0, 1)
+        rim = resize(rim, size)
         photo = photo * (1 - rim) + wall[:, None, None] * rim
-    other, other_visible = photo.flip(-1), visible.flip(-1)
-    both = visible * other_visible * mask + 1e-4
-    half = (layout_grid(size, photo.device)[0] > LAYOUT / 2).float()[None]
-    ratio = []
-    for part in (half, 1 - half):
-        w = both * part
-        gain = ((photo * w).sum((1, 2)) / w.sum()) / ((other * w).sum((1, 2)) / w.sum()).clamp_min(1e-3)
-        ratio.append(gain.clamp(0.35, 2.8)[:, None, None])
-    gain = ratio[0] * half + ratio[1] * (1 - half)
-    gain = torch.lerp(torch.ones_like(gain), gain, dice.uniform(0.5, 1.0))
-    gain = blur(gain, 14)
-    trust = (visible + other_visible).clamp(0, 1)
-    mixed = (photo * visible + other * gain * other_visible * (1 - visible)) / (
-        visible + other_visible * (1 - visible)
-    ).clamp_min(1e-4)
-    filled = push_pull(mixed, trust * (trust > 0.25))
-    texture = torch.lerp(filled, mixed, smoothstep(0.15, 0.5, trust))
-    return texture.clamp(0, 1), visible
+
+    reach = smoothstep(0.0, 0.6, resize(layout.reach, 64) + dice.normal(0, 0.15) + 0.2 * noise(dice, 64, 120))
+    weight = resize(weight * resize(reach, weight.shape[-1]), size)
+    if dice.chance(0.7):
+        weight = weight * (1 - smoothstep(0.1, 0.6, blur(scalp[None], 8)))
+    shut = 1 - resize(layout.eye_slit, size)
+    if dice.chance(0.4):
+        ring = warp(resize(layout.mouth_ring, size), misfit * 2)
+        shut = shut * (1 - smoothstep(0.2, 0.8, blur(ring, 4)))
+    weight = smoothstep(0.4, 0.95, blur(weight, 6)) * shut
+
+    tone = (photo * weight).sum((1, 2), keepdim=True) / weight.sum().clamp_min(1)
+    mirrored, mirror_weight = photo.flip(-1), weight.flip(-1)
+    mirrored = mirrored * _mirror_gain(photo, mirrored, weight * mirror_weight)
+    over = mirror_weight * (1 - weight)
+    known = weight + over
+    base = (photo * weight + mirrored.clamp(0, 1) * over) / known.clamp_min(1e-4)
+    spread = (known * _like_skin(base, tone)).clamp_min(0)
+    pull = spread + 0.004
+    fill = push_pull((base * spread + tone * 0.004) / pull, pull)
+    fill = blur(fill, 8)
+    near = push_pull(base, smoothstep(0.5, 0.9, known) + 1e-5)
+    texture = torch.lerp(fill, torch.lerp(near, base, known), smoothstep(0.02, 0.6, known))
+    return texture.clamp(0, 1), weight

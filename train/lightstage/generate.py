@@ -146,7 +146,7 @@ class LightStage:
             gloss=config.specular, shadows=config.cast_shadows, visible=visible,
             shadow_of=shadow_of,
         )  # fmt: skip
-        shine = dice.log_uniform(0.2, 1.3) * (0.4 if light.mild and dice.chance(0.5) else 1.0)
+        shine = dice.log_uniform(0.18, 1.1) * (0.4 if light.mild and dice.chance(0.5) else 1.0)
         shine = shine * (2.0 * face.relief.specular) * (1 - 0.7 * skin.hair[None])
         scene = skin.albedo * lit.diffuse + lit.specular * shine
         level = lit.diffuse
@@ -163,7 +163,9 @@ class LightStage:
             photo = linear_to_srgb((scene / mean).clamp(0, 1))
         seen = torch.ones_like(mask)
         if config.unwrap_faults:
-            photo, seen = faults.unwrap(dice, photo, head, view, mask)
+            photo, seen = faults.unwrap(
+                dice, photo, head, view, self.bank.unwrap_masks, skin.scalp
+            )
         return photo, seen
 
 

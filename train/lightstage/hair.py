@@ -111,7 +111,7 @@ def brows(dice: Dice, regions: Regions) -> Tensor:
 def lashes(dice: Dice, regions: Regions, amount: float) -> Tensor:
     """Upper lashes and the dark line between the lids."""
     size, device = regions.size, regions.fields.device
-    lift = dice.uniform(0, 14)
+    lift = dice.uniform(0, 32)
     cover = torch.zeros(size, size, device=device)
     for side in (0, 1):
         marks = regions.marks[36:40] if side == 0 else regions.marks[42:46].flip(0)

@@ -68,9 +68,8 @@ def _distances(key: tuple[tuple[float, float], ...], device: torch.device) -> Te
         return torch.minimum(blob(cx, cy, rx, ry), blob(LAYOUT - cx, cy, rx, ry))
 
     lips = polygon_distance(marks[48:60], x, y)
-    mouth = polyline_distance(torch.stack([marks[60], *marks[61:64], marks[64]]), x, y)
-    lower = polyline_distance(torch.stack([marks[60], marks[67], marks[66], marks[65], marks[64]]), x, y)
-    mouth = torch.minimum(mouth, lower)
+    middle = (marks[61:64] + marks[65:68].flip(0)) / 2
+    mouth = polyline_distance(curve(torch.stack([marks[60], *middle, marks[64]]), 24), x, y)
     right_eye = torch.stack([marks[36], marks[37], marks[38], marks[39]])
     eye = torch.minimum(
         polyline_distance(right_eye, x, y), polyline_distance(_mirror(right_eye), x, y)

@@ -157,7 +157,7 @@ def sample_skin(
         fb = fb + dice.uniform(0.2, 1.0) * patch * regions.soft("cheeks", 60, 40)
     if dice.chance(config.uneven_pigment):
         patch = smoothstep(0.0, 1.3, fractal(dice, size, dice.uniform(90, 320), 4, 0.65))
-        fm = fm + dice.normal(0, 0.35) * patch * contrast * 0.7
+        fm = fm + dice.normal(0, 0.2) * patch * contrast * 0.7
     if dice.chance(0.25):
         fm = fm + dice.normal(0, 0.12) * (x - 512) / 300 + dice.normal(0, 0.15) * (y - 450) / 300
     if dice.chance(config.vitiligo):
@@ -168,7 +168,7 @@ def sample_skin(
 
     albedo = bank.skin_table.color(fm, fb, venous.clamp(0, 1)) * _column(tint, fm)
     # Lips: blood right under a thin epithelium, redder than any dermis of the model.
-    redness = dice.uniform(0.25, 1.0) * (1 - 0.65 * darkness)
+    redness = dice.uniform(0.15, 0.95) * (1 - 0.65 * darkness)
     lip_tint = _column((0.80, 0.46, 0.56), fm) * (1 + 0.12 * _furrows(dice, size))
     albedo = albedo * (1 + lips * redness * (lip_tint - 1))
     band = torch.zeros_like(albedo)
@@ -277,13 +277,14 @@ def _regional(dice, regions, fm, fb, contrast, darkness, age):
     # Lips: little melanin on light skin, often a dark, uneven upper lip on dark skin.
     furrow = _furrows(dice, size)
     upper = smoothstep(592, 575, regions.marks.new_tensor(0) + layout_grid(size, fm.device)[1])
-    melanin = math.log(dice.uniform(0.45, 1.0)) + darkness * dice.uniform(-0.1, 0.55)
+    melanin = math.log(dice.uniform(0.45, 1.0)) * (1 - 0.75 * darkness)
+    melanin = melanin + darkness * dice.uniform(-0.25, 0.45)
     lip_fm = melanin + upper * darkness * dice.uniform(0.0, 0.6) + 0.07 * contrast * furrow
     rim = torch.exp(-((regions.distance("lip_edge") / 5) ** 2))
     lip_fm = lip_fm + rim * dice.uniform(-0.15, 0.4) * darkness
     lip_fb = math.log(dice.log_uniform(2.0, 6.0)) + 0.15 * furrow + upper * dice.uniform(0, 0.3)
     fm, fb = fm + lips * lip_fm, fb + lips * lip_fb
-    dark_line = torch.exp(-((regions.distance("mouth_line") / dice.uniform(3, 7)) ** 2))
+    dark_line = torch.exp(-((regions.distance("mouth_line") / dice.uniform(4, 11)) ** 2))
     fb = fb + dark_line * dice.uniform(0.2, 0.9) * lips
     fm = fm + dark_line * dice.uniform(0.0, 0.6) * lips
     return fm, fb, venous, lips
