@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -18,11 +19,13 @@ from core.color import ITA_GROUPS, ita_deg
 
 NOT_COMPUTED = "not computed"
 
-Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], float | dict[str, float] | str]
+Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
+"""(prediction, truth, mask) -> a float, a dict of floats and labels, or NOT_COMPUTED."""
 METRICS: dict[str, Metric] = {}
+Registered = TypeVar("Registered", bound=Metric)
 
 
-def register(function: Metric) -> Metric:
+def register(function: Registered) -> Registered:
     """Make a metric known under its function's name."""
     METRICS[function.__name__] = function
     return function

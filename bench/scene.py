@@ -2,7 +2,7 @@
 
 Works under the bpy wheel and under ``blender -b -P`` from 3.4 to 5.x: Principled inputs are looked
 up by name through one table, and numpy is the only other import. Head space (metres, +Y up, +Z out
-of the face) becomes Blender's in :func:`core.shading.head_to_blender`: the face looks along -Y.
+of the face) becomes Blender's in :func:`core.environment.head_to_blender`: the face looks along -Y.
 """
 
 from __future__ import annotations
@@ -19,16 +19,10 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
+from core.environment import head_to_blender, sh_from_environment
 from core.passes import PASS_BY_KEY
-from core.shading import (
-    SKIN_F0,
-    SKIN_IOR,
-    head_to_blender,
-    rotate_light,
-    sh_from_environment,
-    shade_diffuse,
-    skin_roughness,
-)
+from core.sh import rotate_light
+from core.shading import SKIN_F0, SKIN_IOR, shade_diffuse, skin_roughness
 
 HDRI_NAMES = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
 """Blender's own eight environments (CC0), in every Blender and in the bpy wheel."""
@@ -233,8 +227,8 @@ def skin_material(
         _set(shader, "subsurface_radius", options.subsurface_radius)
         _set(shader, "subsurface_scale", options.subsurface_scale_m)
     else:
-        scaled = tuple(options.subsurface_scale_m * value for value in options.subsurface_radius)
-        _set(shader, "subsurface_radius", scaled)
+        radius = tuple(options.subsurface_scale_m * value for value in options.subsurface_radius)
+        _set(shader, "subsurface_radius", radius)
     _set(shader, "coat", options.coat)
     _set(shader, "coat_roughness", 0.2)
 

@@ -331,11 +331,12 @@ class _Glb:
         metallic_roughness["metallicFactor"] = 1.0  # times blue = 0; importers keep the texture
         if "ambient_occlusion" in maps:
             material["occlusionTexture"] = dict(packed)
-        material["extensions"] = {"KHR_materials_ior": {"ior": SKIN_IOR}}
+        extensions: dict[str, Any] = {"KHR_materials_ior": {"ior": SKIN_IOR}}
+        material["extensions"] = extensions
         self._extensions.add("KHR_materials_ior")
         if specular is not None:
             grey = _bytes8(specular)
-            material["extensions"]["KHR_materials_specular"] = {
+            extensions["KHR_materials_specular"] = {
                 "specularTexture": self._texture("specular", np.stack([grey] * 4, axis=-1)),
                 "specularColorFactor": [2.0, 2.0, 2.0],
             }

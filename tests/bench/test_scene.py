@@ -10,7 +10,7 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
 from bench import scene
-from core import shading
+from core import environment, shading
 from core.images import write_exr
 
 
@@ -46,10 +46,10 @@ DIRECTIONS = [(0, 0, 1), (1, 0, 0), (-1, 0, 0.2), (0.5, 0.6, 0.6), (0.3, -0.7, 0
 
 def test_world_lights_a_head_as_its_coefficients_say(tmp_path):
     """environment_from_sh -> EXR -> Blender's World -> Cycles equals shade_diffuse, all round."""
-    cosine = np.clip(shading.equirect_directions(64) @ unit((0.5, 0.6, 0.6)), 0, 1)
+    cosine = np.clip(environment.equirect_directions(64) @ unit((0.5, 0.6, 0.6)), 0, 1)
     sun = 0.3 + 1.5 * cosine[..., None] ** 4 * np.array([1.0, 0.7, 0.4])
-    light = shading.sh_from_environment(sun)
-    write_exr(tmp_path / "environment.exr", shading.environment_from_sh(light))
+    light = environment.sh_from_environment(sun)
+    write_exr(tmp_path / "environment.exr", environment.environment_from_sh(light))
     albedo = np.array([0.6, 0.4, 0.3])
     scene.reset()
     matt_ball(tuple(albedo))
@@ -73,7 +73,7 @@ def test_equirect_convention_is_blenders(tmp_path):
         camera = look_along(direction, distance=1e-3)  # behind the origin, looking back along it
         camera.data.type, camera.data.angle = "PERSP", 0.01
         seen = center_of(scene.render_linear(tmp_path / "sky.exr"))
-        np.testing.assert_allclose(seen[:2], shading.equirect_uv(-direction), atol=0.02)
+        np.testing.assert_allclose(seen[:2], environment.equirect_uv(-direction), atol=0.02)
 
 
 def test_rotation_turns_the_world_and_exposure_follows(tmp_path):

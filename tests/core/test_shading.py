@@ -1,14 +1,11 @@
-"""Lighting: closed forms, Monte Carlo, and a light that is put in and found again."""
+"""Shading: closed forms, Monte Carlo, gradients."""
 
 import math
 
 import numpy as np
-import pytest
 import torch
 
-from core import shading
-from core.color import linear_to_srgb
-from core.errors import FitError
+from core import environment, shading
 
 
 def unit(values):
@@ -21,40 +18,15 @@ def random_directions(count, seed=0):
 
 def soft_sun(height=32, direction=(0.5, 0.6, 0.6), tint=(1.2, 1.0, 0.8)):
     """An equirect environment: dim sky plus one broad warm lobe towards ``direction``."""
-    cosine = np.clip(shading.equirect_directions(height) @ unit(np.asarray(direction)), 0.0, 1.0)
-    return 0.2 + 2.5 * cosine[..., None] ** 6 * np.asarray(tint)
-
-
-def test_basis_matches_published_constants():
-    x, y, z = unit(np.array([0.3, -0.5, 0.8]))
-    expected = [
-        0.282095, 0.488603 * y, 0.488603 * z, 0.488603 * x,
-        1.092548 * x * y, 1.092548 * y * z, 0.315392 * (3 * z * z - 1), 1.092548 * x * z,
-        0.546274 * (x * x - y * y),
-    ]  # fmt: skip
-    np.testing.assert_allclose(shading.sh_basis(np.array([x, y, z])), expected, atol=1e-6)
-
-
-def test_basis_is_orthonormal_to_degree_eight():
-    basis = shading.sh_basis(shading.equirect_directions(128), 8).reshape(-1, 81)
-    weights = shading.equirect_solid_angles(128).reshape(-1, 1)
-    np.testing.assert_allclose(basis.T @ (weights * basis), np.eye(81), atol=2e-3)
-
-
-def test_basis_torch_equals_numpy_and_has_gradients_at_the_pole():
-    directions = random_directions(20)
-    tensor = torch.tensor(directions)
-    np.testing.assert_allclose(
-        shading.sh_basis(tensor, 8).numpy(), shading.sh_basis(directions, 8), atol=1e-10
+    cosine = np.clip(
+        environment.equirect_directions(height) @ unit(np.asarray(direction)), 0.0, 1.0
     )
-    pole = torch.tensor([0.0, 0.0, 1.0], requires_grad=True)
-    shading.sh_basis(pole, 8).sum().backward()
-    assert torch.isfinite(pole.grad).all() and pole.grad.abs().sum() > 0
+    return 0.2 + 2.5 * cosine[..., None] ** 6 * np.asarray(tint)
 
 
 def test_diffuse_matches_monte_carlo():
     image = soft_sun(64)
-    light = shading.sh_from_environment(image)
+    light = environment.sh_from_environment(image)
     normals = random_directions(6, seed=3)
     ours = shading.shade_diffuse(np.full((6, 3), 0.5), normals, np.ones(6), light)
     directions = random_directions(400_000, seed=4)
@@ -139,115 +111,6 @@ def test_one_light_per_texel_equals_one_light():
     one = shading.shade_diffuse(np.ones((3, 3)), normals, np.ones(3), light)
     many = shading.shade_diffuse(np.ones((3, 3)), normals, np.ones(3), np.stack([light] * 3))
     np.testing.assert_allclose(one, many)
-
-
-def test_light_with_a_wrong_number_of_coefficients_is_refused():
-    with pytest.raises(ValueError, match="SH coefficients"):
-        shading.sh_degree(np.zeros((8, 3)))
-
-
-def test_rotated_light_follows_the_head():
-    light = shading.sh_from_environment(soft_sun())
-    turn = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
-    directions = random_directions(10)
-    turned = shading.rotate_light(light, turn)
-    np.testing.assert_allclose(
-        shading.sh_basis(directions @ turn.T) @ turned,
-        shading.sh_basis(directions) @ light,
-        atol=1e-8,
-    )
-
-
-def test_equirect_directions_and_uv_are_inverse_and_in_blenders_convention():
-    directions = shading.equirect_directions(8)
-    uv = shading.equirect_uv(directions)
-    np.testing.assert_allclose(uv[0, :, 0], (np.arange(16) + 0.5) / 16, atol=1e-9)
-    np.testing.assert_allclose(uv[:, 0, 1], 1 - (np.arange(8) + 0.5) / 8, atol=1e-9)
-    # Where tests/bench/test_scene.py sees them in a Cycles render:
-    np.testing.assert_allclose(
-        shading.equirect_uv([1, 0, 0]), [0.5, 0.5]
-    )  # head's left: centre column
-    np.testing.assert_allclose(shading.equirect_uv([0, 0, 1]), [0.75, 0.5])  # in front of the face
-    np.testing.assert_allclose(shading.equirect_uv([0, 1, 0])[1], 1.0)  # above
-
-
-def test_axes_to_blender_and_back():
-    np.testing.assert_allclose(shading.head_to_blender(np.array([1.0, 2.0, 3.0])), [1, -3, 2])
-    points = random_directions(5)
-    np.testing.assert_allclose(shading.blender_to_head(shading.head_to_blender(points)), points)
-
-
-def test_solid_angles_cover_the_sphere():
-    assert shading.equirect_solid_angles(16).sum() == pytest.approx(4 * math.pi)
-
-
-@pytest.mark.parametrize("power", [2, 200])
-def test_environment_from_sh_is_non_negative_and_lights_the_same(power):
-    cosine = np.clip(shading.equirect_directions(64) @ unit(np.array([0.2, 0.5, 0.8])), 0, 1)
-    light = shading.sh_from_environment(np.repeat(cosine[..., None] ** power, 3, axis=-1) * power)
-    image = shading.environment_from_sh(light, 32)
-    assert image.shape == (32, 64, 3) and image.dtype == np.float32 and image.min() >= 0
-    error = np.abs(shading.sh_from_environment(image) - light).max() / np.abs(light).max()
-    assert error < 0.02
-
-
-def light_scene(seed=0, size=48):
-    """A sphere's front as texture: known albedo, AO, normals, and the light that shaded it."""
-    rng = np.random.default_rng(seed)
-    y, x = np.meshgrid(np.linspace(1, -1, size), np.linspace(-1, 1, size), indexing="ij")
-    inside = x * x + y * y < 0.95
-    normals = np.stack([x, y, np.sqrt(np.clip(1 - x * x - y * y, 0.05, 1))], -1)
-    normals = unit(normals)
-    albedo = np.array([0.45, 0.28, 0.2]) * rng.uniform(0.8, 1.2, (size, size, 1))
-    occlusion = rng.uniform(0.7, 1.0, (size, size))
-    light = shading.sh_from_environment(soft_sun())
-    return albedo, normals, occlusion, inside.astype(float), light
-
-
-def test_estimated_light_is_the_light_and_reshades_the_photo():
-    albedo, normals, occlusion, weight, light = light_scene()
-    shaded = np.clip(shading.shade_diffuse(albedo, normals, occlusion, light), 0, 1)
-    found = shading.estimate_light(
-        linear_to_srgb(shaded), linear_to_srgb(albedo), normals, occlusion, weight
-    )
-    assert found.shape == (9, 3) and found.dtype == np.float32
-    again = shading.shade_diffuse(albedo, normals, occlusion, found)
-    assert np.abs(again - shaded)[weight > 0].mean() < 0.03 * shaded[weight > 0].mean()
-
-
-def test_estimated_light_ignores_highlights_and_shadow_patches():
-    albedo, normals, occlusion, weight, light = light_scene()
-    clean = np.clip(shading.shade_diffuse(albedo, normals, occlusion, light), 0, 1)
-    faulty = clean.copy()
-    faulty[8:14, 8:40] *= 0.3  # a hat's shadow
-    faulty[20:26, 20:26] = 0.9  # a highlight
-    found = shading.estimate_light(
-        linear_to_srgb(faulty), linear_to_srgb(albedo), normals, occlusion, weight
-    )
-    again = shading.shade_diffuse(albedo, normals, occlusion, found)
-    assert np.abs(again - clean)[weight > 0].mean() < 0.05 * clean[weight > 0].mean()
-
-
-def test_estimated_light_belongs_to_a_real_environment():
-    albedo, normals, occlusion, weight, light = light_scene(seed=4)
-    texture = linear_to_srgb(
-        np.clip(shading.shade_diffuse(albedo, normals, occlusion, light), 0, 1)
-    )
-    noise = np.random.default_rng(0).normal(0, 0.05, texture.shape)
-    found = shading.estimate_light(
-        np.clip(texture + noise, 0, 1), linear_to_srgb(albedo), normals, occlusion, weight
-    )
-    image = shading.environment_from_sh(found)
-    assert image.min() >= 0
-    np.testing.assert_allclose(
-        shading.sh_from_environment(image), found, atol=0.03 * np.abs(found).max()
-    )
-
-
-def test_nothing_visible_is_said_so():
-    albedo, normals, occlusion, weight, _ = light_scene()
-    with pytest.raises(FitError, match="64"):
-        shading.estimate_light(albedo, albedo, normals, occlusion, weight * 0)
 
 
 def test_roughness_is_regional_symmetric_and_follows_pores():
