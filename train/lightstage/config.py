@@ -46,6 +46,10 @@ class LightStageConfig:
     """White balance error, tone curve, noise, blur, JPEG."""
     unwrap_faults: bool = True
     """Misfit, unseen side with mirror fill, smooth completion, eye pixels on the lids."""
+    hide_hair: float = 0.7
+    """Chance that unwrapping cuts scalp hair off and fills skin in; then the truth is bare too."""
+    whole_layout: float = 0.12
+    """Chance of an input that covers scalp, ears and neck, as ready-made UV textures do."""
     glasses: float = 0.06
     hat_shadow: float = 0.07
     strands: float = 0.1
@@ -69,6 +73,8 @@ PLAIN = LightStageConfig(
     unwrap_faults=False,
     glasses=0.0,
     hat_shadow=0.0,
+    hide_hair=0.0,
+    whole_layout=1.0,
     strands=0.0,
     hand=0.0,
 )

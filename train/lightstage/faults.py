@@ -233,11 +233,11 @@ def _mirror_gain(photo: Tensor, mirrored: Tensor, both: Tensor) -> Tensor:
 
 
 def unwrap(
-    dice: Dice, photo: Tensor, head: Head, view: Tensor, layout: UnwrapMasks, scalp: Tensor
+    dice: Dice, photo: Tensor, head: Head, view: Tensor, layout: UnwrapMasks, cut: Tensor, whole: bool
 ) -> tuple[Tensor, Tensor]:
     """What an unwrapped photo (3, S, S) looks like from this view: (texture, visibility (1, S, S)).
 
-    As core/unwrap.py: texels that face away, are hidden, lie past the face or under hair (scalp,
+    As core/unwrap.py: texels that face away, are hidden, lie past the face or under hair (cut,
     (S, S)) take the mirrored half with its gain matched, then a smooth fill that fades to the tone.
     """
     size = photo.shape[-1]
@@ -247,19 +247,21 @@ def unwrap(
     weight = (smoothstep(low, high, facing) * seen * head.inside)[None]
     # Grazing texels come from few pixels.
     grazing = resize(smoothstep(0.62, 0.25, facing)[None], size)
-    photo = torch.lerp(photo, blur(photo, dice.uniform(3, 7)), grazing)
+    if not whole:
+        photo = torch.lerp(photo, blur(photo, dice.uniform(3, 7)), grazing)
     misfit = resize(noise(dice, 64, 300, 2) * 0.6 + noise(dice, 64, 120, 2) * 0.5, size)
     photo = warp(photo, misfit * dice.uniform(1.0, 5.0))
-    if dice.chance(0.15):  # past the silhouette a misfit brings background in
+    if dice.chance(0.15) and not whole:  # past the silhouette a misfit brings background in
         wall = torch.tensor([dice.uniform(0, 1) for _ in range(3)], device=photo.device)
         rim = smoothstep(0.22, 0.02, blur(facing[None], 26)) * dice.uniform(0, 1)
         rim = resize(rim, size)
         photo = photo * (1 - rim) + wall[:, None, None] * rim
 
+    if whole:
+        return photo, resize(head.inside[None].float(), size)
     reach = smoothstep(0.0, 0.6, resize(layout.reach, 64) + dice.normal(0, 0.15) + 0.2 * noise(dice, 64, 120))
     weight = resize(weight * resize(reach, weight.shape[-1]), size)
-    if dice.chance(0.7):
-        weight = weight * (1 - smoothstep(0.1, 0.6, blur(scalp[None], 8)))
+    weight = weight * (1 - smoothstep(0.1, 0.6, blur(cut[None], 8)))
     shut = 1 - resize(layout.eye_slit, size)
     if dice.chance(0.4):
         ring = warp(resize(layout.mouth_ring, size), misfit * 2)

@@ -23,7 +23,7 @@ from .lights import Illumination, residual_light, sample_illumination
 from .regions import Regions, face_mask, jittered
 from .shade import shade, soft_light, view_direction
 from .skin import Skin, sample_skin
-from .texture import Dice, resize
+from .texture import Dice, resize, smoothstep
 
 TRUTH_KEYS = ("albedo", "ambient_occlusion", "normal", "specular", "translucency", "raw_diffuse")
 _SPLIT_SEEDS = {"train": 0, "val": 1_000_003}
@@ -113,7 +113,8 @@ class LightStage:
             "specular": relief.specular,
             "translucency": relief.translucency,
             "raw_diffuse": linear_to_srgb((skin.albedo * rest).clamp(0, 1)),
-            "mask": face_mask(self.size, self.bank.landmarks, head.inside),
+            "mask": face_mask(self.size, self.bank.landmarks, head.inside)
+            * smoothstep(0.2, 0.7, resize(self.bank.unwrap_masks.reach, self.size)),
         }
         return Face(head, regions, skin, relief, truth, self._count)
 
@@ -148,7 +149,7 @@ class LightStage:
         )  # fmt: skip
         shine = dice.log_uniform(0.18, 1.1) * (0.4 if light.mild and dice.chance(0.5) else 1.0)
         shine = shine * (2.0 * face.relief.specular) * (1 - 0.7 * skin.hair[None])
-        scene = skin.albedo * lit.diffuse + lit.specular * shine
+        scene = skin.scene_albedo * lit.diffuse + lit.specular * shine
         level = lit.diffuse
         if config.unwrap_faults and dice.chance(0.75):
             scene = faults.eye_pixels(dice, face.regions, scene, level)
@@ -164,7 +165,7 @@ class LightStage:
         seen = torch.ones_like(mask)
         if config.unwrap_faults:
             photo, seen = faults.unwrap(
-                dice, photo, head, view, self.bank.unwrap_masks, skin.scalp
+                dice, photo, head, view, self.bank.unwrap_masks, skin.cut, skin.whole
             )
         return photo, seen
 

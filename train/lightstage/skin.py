@@ -35,6 +35,12 @@ class Skin:
 
     albedo: Tensor
     """(3, S, S) linear sRGB reflectance."""
+    scene_albedo: Tensor
+    """The albedo the camera sees: with the scalp hair that unwrapping will cut off."""
+    cut: Tensor
+    """(S, S) opacity of scalp hair that unwrapping cuts off."""
+    whole: bool
+    """The input covers the whole layout, not the face alone."""
     hair: Tensor
     """(S, S) opacity of brows, beard, lashes and scalp hair."""
     brow: Tensor
@@ -194,6 +200,9 @@ def sample_skin(
     gloss = torch.zeros(size, size, device=device)
     albedo, lash_gain, gloss = _makeup(dice, config, regions, albedo, lips, gloss, darkness)
     color = hair.sample_color(dice, ita, age)
+    whole = dice.chance(config.whole_layout)
+    seen = smoothstep(0.0, 0.5, blur(resize(bank.unwrap_masks.reach, size), 10))[0]
+    cut = torch.zeros(size, size, device=device)
     brow = torch.zeros(size, size, device=device)
     beard = torch.zeros(size, size, device=device)
     scalp = torch.zeros(size, size, device=device)
@@ -214,20 +223,31 @@ def sample_skin(
     if dice.chance(config.scalp_hair):
         scalp, streaks = hair.scalp(dice, regions)
         tone = torch.tensor(color, device=device)[:, None, None] * streaks
+        if not whole:
+            scalp = scalp * seen
         scalp = scalp * (1.0 if dice.chance(0.85) else dice.uniform(0.3, 0.7))
         if dice.chance(config.fringe):
             scalp = torch.maximum(scalp, hair.fringe(dice, regions))
-        albedo = albedo * (1 - scalp) + tone.clamp(0, 0.8) * scalp
+        scene = albedo * (1 - scalp) + tone.clamp(0, 0.8) * scalp
+        if dice.chance(config.hide_hair) and not whole:
+            scalp, cut = torch.zeros_like(scalp), scalp
+        else:
+            albedo = scene
     else:
-        stubble = regions.soft("hair", 60) * dice.uniform(0, 0.4)
+        stubble = regions.soft("hair", 60) * dice.uniform(0, 0.4) * (1.0 if whole else seen)
         grain = torch.sigmoid(noise(dice, size, 4)[0] * 2)
-        albedo = _paint(albedo, color, stubble * grain)
+        scene = albedo = _paint(albedo, color, stubble * grain)
         scalp = stubble * grain
     every = 1 - (1 - brow) * (1 - beard) * (1 - lash) * (1 - scalp)
-    albedo = albedo.clamp(0.004, 0.95)
+    if not whole:
+        weight = face * bare * (1 - every)
+        mean = (albedo * weight).sum((1, 2), keepdim=True) / weight.sum().clamp_min(1)
+        albedo = torch.lerp(torch.lerp(mean, blur(albedo, 60), 0.4), albedo, seen)
+        scene = torch.lerp(mean, scene, seen)
+    albedo, scene = albedo.clamp(0.004, 0.95), scene.clamp(0.004, 0.95)
     ita = _measured_ita(albedo, face * bare * (1 - every))
     return Skin(
-        albedo, every, brow, beard, marks, lips, scalp, flow, scan_gain, age, ita, gloss
+        albedo, scene, cut, whole, every, brow, beard, marks, lips, scalp, flow, scan_gain, age, ita, gloss
     )
 
 
