@@ -63,7 +63,10 @@ class Pipeline:
         self.head = HeadModel.load()
         self.mesh = load_head_obj(head) if head else self.head.embedded_mesh()
         self.networks = {
-            stage: load_stage(stage, weights_dir, self.device)
+            # channels_last makes these convolutions two to four times faster on a CPU
+            stage: load_stage(stage, weights_dir, self.device).to(
+                memory_format=torch.channels_last  # type: ignore[call-overload]
+            )
             for stage in ("maginet", "refinement", "pix2pixhd")
         }
         self._hashes = file_hashes(weights_dir or EMBEDDED_DIR)
@@ -164,7 +167,7 @@ class Pipeline:
         """Texture (S, S, 3) -> the six passes as stored, (S, S, C) float32 [0, 1]."""
         with torch.inference_mode():
             full = torch.from_numpy(np.ascontiguousarray(texture.transpose(2, 0, 1)))[None]
-            full = (full.float() * 2.0 - 1.0).to(self.device)
+            full = (full.float() * 2.0 - 1.0).to(self.device, memory_format=torch.channels_last)
             half = torch.nn.functional.interpolate(full, scale_factor=0.5, mode="area")
             with steps("maginet"):
                 coarse = self.networks["maginet"](half)
