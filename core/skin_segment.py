@@ -21,8 +21,10 @@ _OVAL = (
 _INNER_SHRINK = (0.84, 0.90)
 _BROW_TOP_V = 0.69
 _TRUST_RANGE = (0.015, 0.055)
-_CHROMA_LIMIT = 3.5
-_DARK_LIMIT = 0.10
+_EAR_RANGE = (0.295, 0.325)
+_CHROMA_LIMIT = 2.8
+_CHROMA_SURE = 1.5
+_CHROMA_SPREAD = 0.02
 
 
 def fill_uv_polygon(uv: np.ndarray, size: int) -> np.ndarray:
@@ -47,7 +49,7 @@ def inner_face(head: HeadModel, size: int) -> np.ndarray:
     # long hair falls over the temples and upper cheeks, a beard reaches the jaw's sides
     low, high = head.landmarks68_uv[[57, 30], 1]
     upper = np.clip((shrunk[:, 1] - low) / (high - low), 0, 1)
-    shrunk[:, 0] = centre[0] + (shrunk[:, 0] - centre[0]) * (1 - 0.14 * upper)
+    shrunk[:, 0] = centre[0] + (shrunk[:, 0] - centre[0]) * (1 - 0.26 * upper)
     return fill_uv_polygon(shrunk, size)
 
 
@@ -56,7 +58,10 @@ def face_trust(head: HeadModel, size: int) -> np.ndarray:
     small = size // 4
     outside = (face_polygon(head, small) < 0.5).astype(np.uint8)
     gap = cv2.distanceTransform(outside, cv2.DIST_L2, 5) / small
-    ramp = np.clip(1 - (gap - _TRUST_RANGE[0]) / (_TRUST_RANGE[1] - _TRUST_RANGE[0]), 0, 1)
+    aside = np.abs((np.arange(small) + 0.5) / small - 0.5)[None]
+    ramp = np.ones((small, small))
+    for away, (low, high) in ((gap, _TRUST_RANGE), (aside, _EAR_RANGE)):
+        ramp = ramp * np.clip((high - away) / (high - low), 0, 1)
     return cv2.resize(ramp.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
 
 
@@ -85,14 +90,19 @@ def _chroma(image: np.ndarray) -> np.ndarray:
     return np.stack([log.mean(-1), log[..., 0] - log[..., 1], log[..., 2] - log[..., 1]], -1)
 
 
-def _skin_like(features: np.ndarray, trusted: np.ndarray) -> np.ndarray:
-    """(H, W) bool: chroma within _CHROMA_LIMIT robust deviations of the trusted pixels', not far darker."""
+def _skin_like(features: np.ndarray, trusted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) bool twice: pixels that may be skin by chroma and luma of the trusted ones; surely skin."""
     known = features[trusted]
     centre = np.median(known, axis=0)
-    spread = 1.48 * np.median(np.abs(known - centre), axis=0) + [0.0, 0.03, 0.03]
-    away = np.abs(features[..., 1:] - centre[1:]) / spread[1:]
-    floor = np.quantile(known[:, 0], 0.02) - 0.35
-    return (np.hypot(away[..., 0], away[..., 1]) < _CHROMA_LIMIT) & (features[..., 0] > floor)
+    spread = 1.48 * np.median(np.abs(known - centre), axis=0) + _CHROMA_SPREAD
+    away = np.hypot(*np.moveaxis((features[..., 1:] - centre[1:]) / spread[1:], -1, 0))
+    luma = features[..., 0]
+    shadow, dark, bright = np.quantile(known[:, 0], [0.08, 0.25, 0.95])
+    like = (away < _CHROMA_LIMIT) & (luma > shadow - 0.8) & (luma < bright + 0.35)
+    sure = (away < _CHROMA_SURE) & (luma > dark - 0.1) & (luma < bright + 0.1)
+    return like, cv2.morphologyEx(
+        sure.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)
+    ) > 0
 
 
 def segment_skin(
@@ -148,16 +158,15 @@ def segment_skin(
     if trusted.sum() < 50:
         return layout.astype(np.float32)
     features = _chroma(crop)
-    like = _skin_like(features, trusted)
+    like, sure = _skin_like(features, trusted)
     # brows, eyes and lips take the skin around them, so that their colours do not enter the skin's model
     plain = crop.copy()
     plain[inner & ~like] = np.median(crop[trusted], axis=0)
     scalp = on_head & ~face & (uv[..., 1] > 0.72)
     mask = np.full((_CROP_PX, _CROP_PX), cv2.GC_BGD, np.uint8)
-    mask[like] = cv2.GC_PR_FGD
-    mask[on_head & ~like] = cv2.GC_PR_BGD
+    mask[on_head] = np.where(like & ~scalp, cv2.GC_PR_FGD, cv2.GC_PR_BGD)[on_head]
     mask[scalp & ~like] = cv2.GC_BGD
-    mask[inner] = cv2.GC_FGD
+    mask[inner | (face & sure)] = cv2.GC_FGD
     lab = cv2.cvtColor(np.rint(plain * 255).astype(np.uint8), cv2.COLOR_RGB2LAB)
     if (mask == cv2.GC_BGD).sum() + (mask == cv2.GC_PR_BGD).sum() > 100:
         cv2.setRNGSeed(0)
@@ -178,4 +187,4 @@ def segment_skin(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=0,
     )
-    return np.maximum(skin, cv2.GaussianBlur(inner_face(head, size), (0, 0), size / 100)) * layout
+    return np.maximum(skin, cv2.GaussianBlur(inner_face(head, size), (0, 0), size / 250)) * layout
