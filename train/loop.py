@@ -27,6 +27,7 @@ from .sheets import write_sheet
 from .tasks import Example, Task, build_net, describe
 
 MAX_BAD_STEPS = 20
+PRIOR_BATCHES = 12
 
 
 class TrainingError(FacePBRError):
@@ -113,6 +114,17 @@ class Trainer:
             checkpoint.warm_start(self.net, init)
             self.ema.load_state_dict(self.net.state_dict())
             self.say(f"started from {init}")
+        elif getattr(self.net, "prior", None) is not None:
+            self._start_at_mean()
+
+    @torch.no_grad()
+    def _start_at_mean(self) -> None:
+        """Set the learned prior of a new Stage III net to the mean of some training targets."""
+        rng = np.random.default_rng((self.config.seed, 4))
+        batches = (self.source.batch_at(10**8 + i) for i in range(PRIOR_BATCHES))
+        targets = [self.task.example(b, rng).target.mean(0, keepdim=True) for b in batches]
+        self.net.set_prior(torch.stack(targets).mean(0))  # type: ignore[operator]
+        self.ema.load_state_dict(self.net.state_dict())
 
     def say(self, text: str) -> None:
         if not self.quiet:

@@ -65,7 +65,9 @@ def embedded(stage: str) -> Config:
             loss=OFFLINE_ALBEDO, minutes=10.0, lr=2e-3, lr_min=2e-5, warmup=0.02, ema=0.99,
             betas=(0.9, 0.99),
         )  # fmt: skip
-    net = {"ngf": 16, "num_down": 4, "num_blocks": 6, "uv_octaves": 3, "guide": True}
+    net = {
+        "ngf": 16, "num_down": 4, "num_blocks": 6, "uv_octaves": 3, "guide": True, "prior_size": 128,
+    }  # fmt: skip
     return Config(
         stage, "embedded", size=256, batch=4, net=net, loss=OFFLINE_PASSES, minutes=30.0,
         lr=1e-3, lr_min=2e-5, warmup=0.02, ema=0.995, betas=(0.9, 0.99),
@@ -77,7 +79,7 @@ def smoke(stage: str) -> Config:
     net = {
         "maginet": {"base": 4, "output": "ratio", "uv_octaves": 1},
         "refinement": {"base": 4, "guide": True},
-        "pix2pixhd": {"ngf": 4, "num_down": 2, "num_blocks": 1, "guide": True},
+        "pix2pixhd": {"ngf": 4, "num_down": 2, "num_blocks": 1, "guide": True, "prior_size": 16},
     }[stage]
     loss = OFFLINE_PASSES if stage == "pix2pixhd" else OFFLINE_ALBEDO
     return Config(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import apply_log_ratio, to_signed, to_unit, uv_encoding
+from .blocks import apply_log_ratio, resize_bilinear, to_signed, to_unit, uv_encoding
 
 NUM_OUTPUTS = 15  # five passes as RGB triples: AO, normal, specular, translucency, raw diffuse
 RAW_DIFFUSE = slice(12, 15)
@@ -41,6 +41,9 @@ class Pix2PixHD(nn.Module):
     guide: True (ours) joins the photo texture (B, 3, H, W) to the input, so wrinkles that show as
         shading, not as colour, can reach the normals. False is the paper.
     uv_octaves: Fourier features of the UV position joined to the stem (0: the paper).
+    prior_size: side of a learned map per channel, in UV, added before the tanh (0: the paper).
+        Every face is aligned in UV, so the mean of each pass can sit there (`set_prior`) and the
+        network has only this face's departure to learn.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Pix2PixHD(nn.Module):
         level_skip: bool = True,
         guide: bool = False,
         uv_octaves: int = 0,
+        prior_size: int = 0,
         log_range: float = 1.0,
         eps: float = 0.02,
     ) -> None:
@@ -62,6 +66,7 @@ class Pix2PixHD(nn.Module):
             "level_skip": level_skip,
             "guide": guide,
             "uv_octaves": uv_octaves,
+            "prior_size": prior_size,
             "log_range": log_range,
             "eps": eps,
         }
@@ -78,6 +83,11 @@ class Pix2PixHD(nn.Module):
         )
         self.head = nn.Conv2d(ngf, NUM_OUTPUTS, 7)
         init_pix2pixhd(self)
+        self.prior: nn.Parameter | None = None
+        if prior_size:
+            self.prior = nn.Parameter(torch.zeros(1, NUM_OUTPUTS, prior_size, prior_size))
+            with torch.no_grad():
+                self.head.weight.mul_(0.1)
         if level_skip:
             self.level_hidden = nn.Linear(3, 64)
             self.level_out = nn.Linear(64, 2 * sum(widths[:-1]))
@@ -85,6 +95,17 @@ class Pix2PixHD(nn.Module):
             nn.init.zeros_(self.level_out.bias)
             with torch.no_grad():
                 self.head.weight[RAW_DIFFUSE].mul_(0.05)
+
+    @torch.no_grad()
+    def set_prior(self, mean: Tensor) -> None:
+        """Start from mean passes, (1, 15, H, W) in [-1, 1]; the level skip keeps its own ratio."""
+        if self.prior is None:
+            raise ValueError("expected a Pix2PixHD with prior_size > 0; got prior_size=0")
+        size = (self.prior.shape[-2], self.prior.shape[-1])
+        start = torch.atanh(F.interpolate(mean, size=size, mode="area").clamp(-0.98, 0.98))
+        if self.level_skip:
+            start[:, RAW_DIFFUSE] = 0.0
+        self.prior.copy_(start)
 
     def _level(self, albedo: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Scale and shift, each (B, C, 1, 1), for every decoder layer, from the mean colour."""
@@ -116,7 +137,10 @@ class Pix2PixHD(nn.Module):
             if level is not None:
                 y = y * (1.0 + level[0]) + level[1]
             y = F.relu(y)
-        y = torch.tanh(self.head(F.pad(y, (3, 3, 3, 3), mode="reflect")).float())
+        y = self.head(F.pad(y, (3, 3, 3, 3), mode="reflect")).float()
+        if self.prior is not None:
+            y = y + resize_bilinear(self.prior, (y.shape[-2], y.shape[-1]))
+        y = torch.tanh(y)
         if not self.level_skip:
             return y
         raw = apply_log_ratio(to_unit(albedo), self.log_range * y[:, RAW_DIFFUSE], self.eps)

@@ -74,6 +74,19 @@ def test_mean_colour_reaches_the_other_passes() -> None:
         assert (net(texture - 0.6) - net(texture + 0.5))[:, :12].abs().mean() > 0.005
 
 
+def test_prior_starts_the_net_at_the_mean_maps() -> None:
+    torch.manual_seed(0)
+    net = Pix2PixHD(ngf=4, num_blocks=1, prior_size=16)
+    mean = torch.rand(1, 15, 1, 1).expand(1, 15, 64, 64) * 1.6 - 0.8
+    net.set_prior(mean)
+    albedo = torch.rand(2, 3, 32, 32)
+    out = net(albedo)
+    assert (out[:, :12] - mean[:, :12, :1, :1]).abs().mean() < 0.05
+    assert (out[:, 12:] - albedo).abs().mean() < 0.1
+    with pytest.raises(ValueError, match="prior_size"):
+        Pix2PixHD(ngf=4, num_blocks=1).set_prior(mean)
+
+
 def test_guide_is_checked_and_used() -> None:
     net = Pix2PixHD(ngf=4, num_blocks=1, guide=True).eval()
     albedo = torch.rand(1, 3, 32, 32)
