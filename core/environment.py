@@ -140,6 +140,7 @@ def estimate_light(
     *,
     max_samples: int = 20_000,
     smoothness: float = 2e-3,
+    color_smoothness: float = 0.2,
 ) -> np.ndarray:
     """Light of the photo as SH radiance coefficients (9, 3) float32, linear, head space. Numpy only.
 
@@ -149,8 +150,9 @@ def estimate_light(
     reweighted least squares (Huber, then Tukey: highlights and cast shadows fall out), with the
     environment written as non-negative radiance in 162 directions, so that the coefficients always
     belong to a light that can exist and :func:`environment_from_sh` can show it. ``smoothness``
-    pulls the directions no texel faces towards the mean, and the colour of each direction towards
-    the light's overall colour. FitError when fewer than 64 texels can be used.
+    pulls the directions no texel faces towards the mean; ``color_smoothness``, far stronger, pulls
+    each direction's colour towards the light's overall colour: lips and cheeks must not become
+    coloured lamps. FitError when fewer than 64 texels can be used.
     """
     chosen = _light_samples(texture_srgb, albedo_srgb, weight, max_samples)
     if chosen.size < 64:
@@ -183,7 +185,7 @@ def estimate_light(
     for channel in range(3):
         tint = np.average(ratio[:, channel] / np.maximum(grey, 1e-6), weights=robust + 1e-12)
         prior = tint * radiance
-        values = _solve_lobes(matrix, ratio[:, channel], robust, lobe_sh, smoothness, prior)
+        values = _solve_lobes(matrix, ratio[:, channel], robust, lobe_sh, color_smoothness, prior)
         channels.append(lobe_sh.T @ values)
     return np.stack(channels, axis=-1).astype(np.float32)
 

@@ -122,3 +122,18 @@ def test_nothing_visible_is_said_so():
     albedo, normals, occlusion, weight, _ = light_scene()
     with pytest.raises(FitError, match="64"):
         environment.estimate_light(albedo, albedo, normals, occlusion, weight * 0)
+
+
+def test_two_coloured_lamps_keep_most_of_their_colour():
+    albedo, normals, occlusion, weight, _ = light_scene()
+    directions = environment.equirect_directions(32)
+    red = np.clip(directions @ unit(np.array([-1, 0.2, 0.5])), 0, 1)[..., None] ** 4
+    blue = np.clip(directions @ unit(np.array([1, 0.2, 0.5])), 0, 1)[..., None] ** 4
+    image = 0.1 + red * (2.0, 1.0, 0.6) + blue * (0.6, 1.0, 2.0)
+    light = environment.sh_from_environment(image)
+    texture = linear_to_srgb(
+        np.clip(shading.shade_diffuse(albedo, normals, occlusion, light), 0, 1)
+    )
+    found = environment.estimate_light(texture, linear_to_srgb(albedo), normals, occlusion, weight)
+    across = found[3, 2] - found[3, 0], light[3, 2] - light[3, 0]  # blue minus red along x
+    assert 0.6 * across[1] < across[0] < 1.1 * across[1]
