@@ -18,10 +18,10 @@ class LightStageConfig:
     freckles: float = 0.35
     moles: float = 0.75
     blotches: float = 0.6
-    uneven_pigment: float = 0.35
+    uneven_pigment: float = 0.25
     vitiligo: float = 0.02
     makeup: float = 0.25
-    lipstick: float = 0.2
+    lipstick: float = 0.16
     brows: float = 0.97
     beard: float = 0.36
     scalp_hair: float = 0.88

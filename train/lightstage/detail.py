@@ -129,12 +129,15 @@ def sample_creases(dice: Dice, config: LightStageConfig, regions: Regions, age: 
         points[width].append(path)
         weights[width].append(mass)
     total = torch.zeros(size, size, device=device)
+    cover = torch.zeros(size, size, device=device)
     for number, width in enumerate(WIDTHS_PX):
         if points[number]:
             hits = splat(torch.cat(points[number]), torch.cat(weights[number]), size)
             sigma = max(width, 0.5 * texel)
-            total = total + 1.3 * blur(hits[None], sigma)[0] - 0.3 * blur(hits[None], sigma * 2.2)[0]
-    return Creases(total, (total / 0.5).clamp(0, 1))
+            groove = blur(hits[None], sigma)[0]
+            total = total + 1.3 * groove - 0.3 * blur(hits[None], sigma * 2.2)[0]
+            cover = cover + groove.clamp_min(0) * (1.0, 0.7, 0.2)[number]
+    return Creases(total, (cover / 0.5).clamp(0, 1))
 
 
 def _height(dice: Dice, regions: Regions, creases: Creases, skin: Skin) -> Tensor:

@@ -31,8 +31,8 @@ HAIR_COLORS = {
     "light brown": (0.13, 0.085, 0.05),
     "blond": (0.28, 0.20, 0.11),
     "red": (0.16, 0.065, 0.028),
-    "grey": (0.22, 0.21, 0.20),
-    "white": (0.5, 0.49, 0.47),
+    "grey": (0.22, 0.195, 0.165),
+    "white": (0.46, 0.43, 0.38),
 }
 """Linear sRGB reflectance of hair seen as a mass."""
 

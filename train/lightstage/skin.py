@@ -124,14 +124,14 @@ def sample_skin(
 
     # Melanin and blood vary in log space, from wide patches to the texel.
     fm = fm0 + contrast * (
-        0.07 * fractal(dice, size, 300, 2)
-        + 0.05 * fractal(dice, size, 70, 3)
-        + 0.035 * fractal(dice, size, 14, 3)
+        0.045 * fractal(dice, size, 320, 2)
+        + dice.uniform(0.01, 0.04) * fractal(dice, size, 70, 3)
+        + dice.uniform(0.015, 0.045) * fractal(dice, size, 14, 3)
     )
     fb = fb0 + contrast * (
-        0.13 * fractal(dice, size, 260, 2)
-        + 0.10 * fractal(dice, size, 60, 3)
-        + 0.08 * fractal(dice, size, 14, 3)
+        0.10 * fractal(dice, size, 260, 2)
+        + dice.uniform(0.02, 0.12) * fractal(dice, size, 60, 3)
+        + dice.uniform(0.02, 0.12) * fractal(dice, size, 14, 3)
     )
     venous = torch.zeros(size, size, device=device)
     lips = torch.zeros(size, size, device=device)
@@ -153,7 +153,7 @@ def sample_skin(
         for sigma in (1.8, 2.8, 4.2):
             count = dice.integer(0, 6) if sigma < 3 else int(dice.chance(0.3))
             moles = _spots(dice, face * 0.6, count, sigma, size)
-            marks = marks + 2.2 * (moles * 1.5).clamp(max=1.2)
+            marks = marks + dice.uniform(0.6, 1.8) * (moles * 1.5).clamp(max=1.2)
     fm = fm + marks * 0.75 * bare
     if dice.chance(config.blotches):
         zone = face * (1 - 0.5 * regions.soft("forehead", 40))
@@ -163,18 +163,18 @@ def sample_skin(
         fb = fb + dice.uniform(0.2, 1.0) * patch * regions.soft("cheeks", 60, 40)
     if dice.chance(config.uneven_pigment):
         patch = smoothstep(0.0, 1.3, fractal(dice, size, dice.uniform(90, 320), 4, 0.65))
-        fm = fm + dice.normal(0, 0.2) * patch * contrast * 0.7
+        fm = fm + dice.normal(0, 0.14) * patch * contrast * 0.7
     if dice.chance(0.25):
         fm = fm + dice.normal(0, 0.12) * (x - 512) / 300 + dice.normal(0, 0.15) * (y - 450) / 300
     if dice.chance(config.vitiligo):
         patch = smoothstep(0.55, 0.75, fractal(dice, size, 240, 5, 0.6))
         fm = fm * (1 - patch) + math.log(0.012) * patch
-    fm = fm + wrinkles * 0.16 * contrast
+    fm = fm + wrinkles * 0.1 * contrast
     fb = fb + wrinkles * 0.3
 
     albedo = bank.skin_table.color(fm, fb, venous.clamp(0, 1)) * _column(tint, fm)
     # Lips: blood right under a thin epithelium, redder than any dermis of the model.
-    redness = dice.uniform(0.15, 0.95) * (1 - 0.65 * darkness)
+    redness = dice.uniform(0.1, 0.75) * (1 - 0.65 * darkness)
     lip_tint = _column((0.80, 0.46, 0.56), fm) * (1 + 0.12 * _furrows(dice, size))
     albedo = albedo * (1 + lips * redness * (lip_tint - 1))
     band = torch.zeros_like(albedo)
@@ -277,21 +277,21 @@ def _regional(dice, regions, fm, fb, contrast, darkness, age):
     wobble = fractal(dice, size, 40, 3) * 3
     edge = dice.uniform(2.5, 7)
     lips = regions.soft("lips", edge, dice.normal(0, 2.5), wobble * 0.5)
-    red = dice.uniform(0.2, 0.75)
+    red = dice.uniform(0.05, 0.6)
     fb = fb + dice.uniform(0.2, 0.8) * regions.soft("cheeks", 70, 40, wobble * 5)
-    fb = fb + red * regions.soft("nose", 45, 0, wobble * 2)
+    fb = fb + red * regions.soft("nose", 75, -5, wobble * 2)
     fb = fb + dice.uniform(0.3, 0.8) * regions.soft("ears", 14)
     fb = fb + dice.uniform(0.2, 0.8) * regions.soft("lid", 16, 4)
     fb = fb + dice.uniform(0.2, 0.9) * torch.exp(-((regions.distance("nostrils") / 16) ** 2))
     eye = regions.soft("under_eye", dice.uniform(12, 26), 6, wobble)
-    fm = fm + eye * dice.uniform(-0.05, 0.45) * contrast * (0.6 + 0.6 * darkness)
+    fm = fm + eye * dice.uniform(-0.05, 0.2) * contrast * (0.6 + 0.6 * darkness)
     fb = fb + eye * dice.uniform(0.0, 0.5)
     venous = eye * dice.uniform(0.2, 1.0)
     lid = regions.soft("lid", dice.uniform(10, 24), 2)
-    fm = fm + lid * dice.uniform(-0.1, 0.45) * (0.5 + darkness)
+    fm = fm + lid * dice.uniform(-0.1, 0.28) * (0.5 + darkness)
     fm = fm + regions.soft("forehead", 80) * dice.normal(0.05, 0.1) * contrast
     around = torch.exp(-(((regions.distance("lips") - 10) / 30) ** 2))
-    fm = fm + around * dice.uniform(-0.12, 0.35) * (0.35 + darkness)
+    fm = fm + around * dice.uniform(-0.12, 0.22) * (0.35 + darkness)
     fm = fm + regions.soft("nose", 40) * dice.normal(0.0, 0.08)
     fm = fm + regions.soft("neck", 120, 30) * dice.normal(0.0, 0.15)
     # Lips: little melanin on light skin, often a dark, uneven upper lip on dark skin.
@@ -315,7 +315,7 @@ def _furrows(dice: Dice, size: int) -> Tensor:
     x, y = layout_grid(size, dice.device)
     fan = 512 + (x - 512) * (1 - 0.0016 * (y - 590).abs()) + 2.5 * noise(dice, size, 40)[0]
     lines = torch.nn.functional.interpolate(
-        dice.randn(2, 1, 129), size=1024, mode="linear", align_corners=True
+        dice.randn(2, 1, 257), size=1024, mode="linear", align_corners=True
     ).view(2, 1, 1024)
     out = torch.zeros_like(x)
     for number in (0, 1):
