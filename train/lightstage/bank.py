@@ -107,9 +107,7 @@ class Bank:
         tangent, bitangent, normal, steps = frame
         normal_light = F.normalize(light(normal), dim=0)
         visible = visibility.unpack_bits(self._t["visible"][index])
-        openness = visibility.ambient_occlusion(
-            visible, normal_light.flatten(1).T, self.directions
-        )
+        openness = visibility.ambient_occlusion(visible, normal_light.flatten(1).T, self.directions)
         return Head(
             index, position, tangent, bitangent, normal, steps, inside, normal_light,
             light(tangent), light(bitangent), visible, openness.view(1, LIGHT_SIZE, LIGHT_SIZE),

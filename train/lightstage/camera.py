@@ -37,7 +37,7 @@ def expose(dice: Dice, scene: Tensor, light: Tensor, mask: Tensor, tone: float) 
     balance = (luminance / mean.clamp_min(1e-6)) ** dice.uniform(0.65, 1.05)
     error = torch.tensor([dice.normal(0, 0.05), dice.normal(0, 0.02), dice.normal(0, 0.06)])
     gain = balance * torch.exp(error.to(scene.device))
-    meter = (0.32 / max(tone, 0.02)) ** dice.uniform(0.0, 0.45)
+    meter = (0.32 / max(tone, 0.02)) ** dice.uniform(0.0, 0.35)
     stops = dice.normal(-0.05, 0.35)
     return scene * gain[:, None, None] * (meter * 2**stops / luminance)
 

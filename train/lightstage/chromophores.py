@@ -121,7 +121,7 @@ class SkinTable:
 
         def unit(x: Tensor, low_high: tuple[float, float]) -> Tensor:
             low, high = np.log(low_high[0]), np.log(low_high[1])
-            return ((x - low) / (high - low) * 2 - 1)
+            return (x - low) / (high - low) * 2 - 1
 
         grid = torch.stack([unit(log_fb, FB_RANGE), unit(log_fm, FM_RANGE)], -1)[None]
         table = self.table.reshape(1, 6, TABLE_SIZE, TABLE_SIZE)

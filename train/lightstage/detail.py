@@ -22,7 +22,6 @@ from .texture import (
     blur,
     curve,
     fractal,
-    layout_grid,
     noise,
     resize,
     smoothstep,
@@ -74,7 +73,13 @@ def _crease_list(dice: Dice, age: float):
         y, half = dice.uniform(165, 280), dice.uniform(60, 200)
         x = 512 + dice.normal(0, 40)
         dip = dice.normal(8, 8)
-        line = [(x - half, y + dip), (x - half / 2, y), (x, y + dip * 0.8), (x + half / 2, y), (x + half, y + dip)]
+        line = [
+            (x - half, y + dip),
+            (x - half / 2, y),
+            (x, y + dip * 0.8),
+            (x + half / 2, y),
+            (x + half, y + dip),
+        ]
         add([line], 0.05 + 0.5 * old * dice.uniform(0.2, 1), dice.integer(0, 2), 0.5)
     if dice.chance(0.25 + 0.6 * old):
         add(_both_sides([(494, 318), (490, 290), (494, 262)]), 0.06 + 0.4 * old, 1, 0.1, 3)
@@ -93,7 +98,13 @@ def _crease_list(dice: Dice, age: float):
             dice.uniform(0.02, 0.25) + 0.3 * old, 2, 0.1, 4)  # fmt: skip
     add(_both_sides([(432, 478), (412, 510), (395, 548), (385, 590), (388, 625)]),
         dice.uniform(0.0, 0.3) + 0.7 * old * dice.uniform(0.3, 1), dice.integer(1, 2), 0.05, 4)  # fmt: skip
-    add(_both_sides([(432, 462), (424, 486), (432, 512)]), dice.uniform(0.1, 0.6), dice.integer(1, 2), 0, 2)
+    add(
+        _both_sides([(432, 462), (424, 486), (432, 512)]),
+        dice.uniform(0.1, 0.6),
+        dice.integer(1, 2),
+        0,
+        2,
+    )
     add(_both_sides([(404, 592), (398, 606), (400, 640)]),
         dice.uniform(0.02, 0.15) + 0.4 * old, dice.integer(1, 2), 0.1)  # fmt: skip
     add([[(440, 646), (512, 652), (584, 646)]], dice.uniform(0.0, 0.4), 2, 0.1)
@@ -117,10 +128,14 @@ def sample_creases(dice: Dice, config: LightStageConfig, regions: Regions, age: 
         count = 160
         path = curve(torch.tensor(line, device=device), count)
         t = torch.linspace(0, 1, count, device=device)
-        wave = F.interpolate(dice.randn(1, 1, 9), size=count, mode="linear", align_corners=True)[0, 0]
+        wave = F.interpolate(dice.randn(1, 1, 9), size=count, mode="linear", align_corners=True)[
+            0, 0
+        ]
         path = path + torch.stack([torch.zeros_like(wave), wave * 1.5], -1)
         profile = (4 * t * (1 - t)).sqrt() * (1 + 0.4 * wave)
-        gaps = F.interpolate(dice.randn(1, 1, 7), size=count, mode="linear", align_corners=True)[0, 0]
+        gaps = F.interpolate(dice.randn(1, 1, 7), size=count, mode="linear", align_corners=True)[
+            0, 0
+        ]
         profile = profile * smoothstep(-2 + 2 * broken, -0.4 + 0.6 * broken, gaps)
         sigma = max(WIDTHS_PX[width] / texel, 0.5)
         lost = min(1.0, WIDTHS_PX[width] / texel / sigma)
@@ -153,7 +168,9 @@ def _height(dice: Dice, regions: Regions, creases: Creases, skin: Skin) -> Tenso
         pores = (noise(dice, size, 4.5)[0] - 0.6).clamp_min(0)
         height = height - pores * oily * dice.uniform(0.01, 0.07)
     net = noise(dice, size, 13)[0]
-    net = torch.exp(-((net / 0.22) ** 2)) + 0.6 * torch.exp(-((noise(dice, size, 30)[0] / 0.1) ** 2))
+    net = torch.exp(-((net / 0.22) ** 2)) + 0.6 * torch.exp(
+        -((noise(dice, size, 30)[0] / 0.1) ** 2)
+    )
     height = height - net * dice.uniform(0.008, 0.03) * (1 + 1.5 * old)
     furrow = _lip_furrows(dice, size)
     height = height - skin.lips * furrow * dice.uniform(0.04, 0.2)
@@ -161,7 +178,9 @@ def _height(dice: Dice, regions: Regions, creases: Creases, skin: Skin) -> Tenso
     height = height + rim * dice.uniform(0.0, 0.25) + skin.lips * dice.uniform(0, 0.3)
     lid = torch.exp(-((regions.distance("eye_line") / 7) ** 2))
     height = height - lid * dice.uniform(0.1, 0.7)
-    height = height - torch.exp(-((regions.distance("mouth_line") / 6) ** 2)) * dice.uniform(0.1, 0.7)
+    height = height - torch.exp(-((regions.distance("mouth_line") / 6) ** 2)) * dice.uniform(
+        0.1, 0.7
+    )
     height = height + (skin.brow * 0.25 + skin.beard * 0.18) * dice.uniform(0.4, 1.3)
     height = height + skin.scalp * dice.uniform(0.1, 0.5)
     return height + (skin.marks - 0.8).clamp(0, 1) * dice.uniform(0, 0.3)

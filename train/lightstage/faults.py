@@ -17,7 +17,6 @@ from .bank import Head, UnwrapMasks
 from .config import LightStageConfig
 from .regions import Regions
 from .texture import (
-    LAYOUT,
     Dice,
     blur,
     fractal,
@@ -135,7 +134,12 @@ def hand(dice: Dice, regions: Regions, scene: Tensor, albedo: Tensor, level: Ten
 
 
 def occlude(
-    dice: Dice, config: LightStageConfig, regions: Regions, scene: Tensor, albedo: Tensor, level: Tensor
+    dice: Dice,
+    config: LightStageConfig,
+    regions: Regions,
+    scene: Tensor,
+    albedo: Tensor,
+    level: Tensor,
 ) -> Tensor:
     """Put things before a linear scene (3, S, S). level (3, S, S) is the light there."""
     if dice.chance(config.strands):
@@ -170,7 +174,11 @@ def eye_pixels(dice: Dice, regions: Regions, scene: Tensor, level: Tensor) -> Te
         open_ = smoothstep(1.5, -1.5, d) * ((x - centre[0]).abs() < half)
         middle = centre[1] - (upper - lower) * 0.5
         r = ((x - centre[0] - gaze) ** 2 + (y - middle) ** 2).sqrt()
-        ball = torch.lerp(white[:, None, None], iris[:, None, None], smoothstep(iris_radius + 2, iris_radius - 2, r))
+        ball = torch.lerp(
+            white[:, None, None],
+            iris[:, None, None],
+            smoothstep(iris_radius + 2, iris_radius - 2, r),
+        )
         ball = ball * (1 - 0.96 * smoothstep(iris_radius * 0.42, iris_radius * 0.36, r))
         ball = ball * (0.45 + 0.55 * smoothstep(-upper * 1.1, 0, y - centre[1]))
         eye = ball * level
@@ -193,7 +201,9 @@ def teeth(dice: Dice, regions: Regions, scene: Tensor, level: Tensor) -> Tensor:
     d = torch.maximum((centre[1] - upper * bow) - y, y - (centre[1] + lower * bow))
     gap = smoothstep(2, -2, d) * ((x - centre[0]).abs() < half)
     if dice.chance(0.6):
-        tooth = 1 - 0.35 * torch.exp(-((torch.remainder(x - 512, 21) - 10.5).abs() - 10.5) ** 2 / 3)
+        tooth = 1 - 0.35 * torch.exp(
+            -(((torch.remainder(x - 512, 21) - 10.5).abs() - 10.5) ** 2) / 3
+        )
         color = torch.tensor([0.55, 0.5, 0.42], device=device)[:, None, None] * tooth * bow
     else:
         color = torch.tensor([0.05, 0.015, 0.012], device=device)[:, None, None]
@@ -233,7 +243,13 @@ def _mirror_gain(photo: Tensor, mirrored: Tensor, both: Tensor) -> Tensor:
 
 
 def unwrap(
-    dice: Dice, photo: Tensor, head: Head, view: Tensor, layout: UnwrapMasks, cut: Tensor, whole: bool
+    dice: Dice,
+    photo: Tensor,
+    head: Head,
+    view: Tensor,
+    layout: UnwrapMasks,
+    cut: Tensor,
+    whole: bool,
 ) -> tuple[Tensor, Tensor]:
     """What an unwrapped photo (3, S, S) looks like from this view: (texture, visibility (1, S, S)).
 
@@ -259,7 +275,9 @@ def unwrap(
 
     if whole:
         return photo, resize(head.inside[None].float(), size)
-    reach = smoothstep(0.0, 0.6, resize(layout.reach, 64) + dice.normal(0, 0.15) + 0.2 * noise(dice, 64, 120))
+    reach = smoothstep(
+        0.0, 0.6, resize(layout.reach, 64) + dice.normal(0, 0.15) + 0.2 * noise(dice, 64, 120)
+    )
     weight = resize(weight * resize(reach, weight.shape[-1]), size)
     weight = weight * (1 - smoothstep(0.1, 0.6, blur(cut[None], 8)))
     shut = 1 - resize(layout.eye_slit, size)

@@ -147,7 +147,7 @@ class LightStage:
             gloss=config.specular, shadows=config.cast_shadows, visible=visible,
             shadow_of=shadow_of,
         )  # fmt: skip
-        shine = dice.log_uniform(0.18, 1.1) * (0.4 if light.mild and dice.chance(0.5) else 1.0)
+        shine = dice.log_uniform(0.15, 0.95) * (0.4 if light.mild and dice.chance(0.5) else 1.0)
         shine = shine * (2.0 * face.relief.specular) * (1 - 0.7 * skin.hair[None])
         scene = skin.scene_albedo * lit.diffuse + lit.specular * shine
         level = lit.diffuse
@@ -190,7 +190,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--pairs", action="store_true", help="each face under two lights")
     parser.add_argument("--tile", type=int, default=256, help="side of one picture")
-    parser.add_argument("--off", nargs="*", default=[], metavar="FACTOR", help="chances to set to 0")
+    parser.add_argument(
+        "--off", nargs="*", default=[], metavar="FACTOR", help="chances to set to 0"
+    )
     return parser.parse_args()
 
 
@@ -207,9 +209,7 @@ def main() -> None:
     stage = LightStage(args.bank, args.size, args.seed, args.device, config, args.split)
     stage.sample(1)
     start = time.perf_counter()
-    batch = (
-        stage.sample_pairs(args.samples // 2) if args.pairs else stage.sample(args.samples)
-    )
+    batch = stage.sample_pairs(args.samples // 2) if args.pairs else stage.sample(args.samples)
     seconds = time.perf_counter() - start
     print(f"{len(batch['input']) / seconds:.2f} samples/s at {args.size} on {args.device}")
     write_map(args.sheet, sheet(batch, args.tile).permute(1, 2, 0).cpu().numpy())

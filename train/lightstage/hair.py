@@ -165,14 +165,20 @@ def beard(dice: Dice, regions: Regions) -> tuple[Tensor, Tensor]:
     if stage < 0.5:
         length, count, width = dice.uniform(2, 5), dice.integer(6000, 15000), dice.uniform(0.7, 1.2)
     else:
-        length, count, width = dice.uniform(8, 38), dice.integer(4000, 11000), dice.uniform(0.8, 1.4)
+        length, count, width = (
+            dice.uniform(8, 38),
+            dice.integer(4000, 11000),
+            dice.uniform(0.8, 1.4),
+        )
     root = _scatter(dice, zone, count)
     n = root.shape[0]
     side = ((root[:, 0] - 512) / 300).clamp(-1, 1)
     lip = ((585 - root[:, 1]) / 60).clamp(0, 1)
     angle = math.pi / 2 - side * (0.5 + 0.7 * lip) + dice.randn(n) * dice.uniform(0.15, 0.5)
     lengths = length * (0.5 + dice.rand(n)) * (0.6 + 0.4 * (root[:, 1] > 560))
-    cover = strokes(root, angle, lengths, dice.randn(n) * 0.4, width * (0.6 + 0.8 * dice.rand(n)), size)
+    cover = strokes(
+        root, angle, lengths, dice.randn(n) * 0.4, width * (0.6 + 0.8 * dice.rand(n)), size
+    )
     roots = blur(zone[None], 10)[0] * dice.uniform(0.08, 0.28)
     thick = blur(cover[None], 5)[0] * (0.5 if stage >= 0.5 else 0.1)
     return (1 - torch.exp(-(cover + thick))) * keep, roots

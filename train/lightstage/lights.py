@@ -111,7 +111,9 @@ def gather_sky(environment: Tensor, rotation: Tensor, directions: Tensor) -> tup
     return radiance / (4 * math.pi / directions.shape[0]), peaks
 
 
-def soft_box(direction: Tensor, radius_deg: float, irradiance: Tensor, directions: Tensor) -> Tensor:
+def soft_box(
+    direction: Tensor, radius_deg: float, irradiance: Tensor, directions: Tensor
+) -> Tensor:
     """A round lamp with a soft rim: radiance (D, 3) that gives `irradiance` at normal incidence."""
     cosine = directions @ direction
     edge = math.cos(math.radians(radius_deg))
@@ -156,7 +158,9 @@ def sample_illumination(
     sky_irradiance = math.pi * float((radiance @ weight).mean())
     for direction, irradiance in peaks:
         scale = dice.uniform(0.02, 0.12) if mild else dice.log_uniform(0.15, 1.0)
-        light.hard.append(HardLight(direction, irradiance * tint * scale, dice.uniform(0.001, 0.004)))
+        light.hard.append(
+            HardLight(direction, irradiance * tint * scale, dice.uniform(0.001, 0.004))
+        )
     if mild:
         front = _direction(dice, dice.normal(0, 25), dice.uniform(0, 40), device)
         power = _color(dice, config, device) * sky_irradiance * dice.uniform(0.2, 1.2)

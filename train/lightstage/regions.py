@@ -30,13 +30,34 @@ HAIRLINE = [
     (232, 425), (205, 420), (190, 370), (150, 345), (110, 380), (100, 520), (108, 640), (0, 700),
 ]  # fmt: skip
 FACE_SIDE = [(512, 140), (430, 140), (350, 152), (305, 190), (272, 250), (245, 320), (225, 385)]
-EAR = [(150, 355), (118, 380), (106, 440), (112, 520), (150, 580), (178, 560), (190, 470), (186, 385)]
+EAR = [
+    (150, 355),
+    (118, 380),
+    (106, 440),
+    (112, 520),
+    (150, 580),
+    (178, 560),
+    (190, 470),
+    (186, 385),
+]
 UNDER_EYE = [(345, 398), (375, 412), (415, 412), (440, 398)]
 LID = [(335, 384), (345, 362), (372, 347), (405, 346), (432, 358), (446, 380), (395, 384)]
 BEARD_SIDE = [
     (250, 455), (262, 540), (300, 600), (360, 575), (412, 528), (470, 520), (512, 522)
 ]  # fmt: skip
-BEARD_JAW = [(512, 800), (420, 790), (330, 765), (262, 700), (222, 610), (212, 520), (214, 430), (250, 455)]
+BEARD_JAW = [
+    (512, 800),
+    (420, 790),
+    (330, 765),
+    (262, 700),
+    (222, 610),
+    (212, 520),
+    (214, 430),
+    (250, 455),
+]
+MOUSTACHE = [(514, 524), (455, 526), (415, 560), (400, 600), (425, 585), (470, 562), (514, 562)]
+NOSE = [(488, 330), (540, 330), (540, 512), (434, 512), (428, 480), (476, 430)]
+FOREHEAD = [(290, 300), (285, 220), (350, 165), (512, 152), (540, 152), (540, 285), (512, 285)]
 NAMES = (
     "lips", "mouth_line", "lid", "eye_line", "under_eye", "nose", "nostrils", "cheeks", "ears",
     "beard", "moustache", "chin_tuft", "hair", "face", "forehead", "neck", "lip_edge",
@@ -85,15 +106,10 @@ def _distances(key: tuple[tuple[float, float], ...], device: torch.device) -> Te
     )  # fmt: skip
     beard_half = torch.cat([points(BEARD_SIDE), points(BEARD_JAW)])
     beard = both(beard_half)
-    moustache = both(points([(512, 524), (455, 526), (415, 560), (400, 600), (425, 585), (470, 562), (512, 562)]))
+    moustache = both(points(MOUSTACHE))
     tuft = torch.minimum(blob(512, 690, 75, 60), blob(512, 645, 22, 22))
-    nose = torch.minimum(
-        polygon_distance(points([(488, 330), (536, 330), (548, 430), (596, 480), (590, 512), (434, 512), (428, 480), (476, 430)]), x, y),
-        blob(512, 470, 45, 45),
-    )  # fmt: skip
-    forehead = polygon_distance(
-        points([(290, 300), (285, 220), (350, 165), (512, 152), (674, 165), (739, 220), (734, 300), (512, 285)]), x, y
-    )  # fmt: skip
+    nose = torch.minimum(both(points(NOSE)), blob(512, 470, 45, 45))
+    forehead = both(points(FOREHEAD))
     fields = {
         "lips": lips,
         "mouth_line": mouth,
@@ -129,7 +145,9 @@ class Regions:
     def distance(self, name: str) -> Tensor:
         return self.fields[NAMES.index(name)]
 
-    def soft(self, name: str, edge: float, grow: float = 0.0, wobble: Tensor | None = None) -> Tensor:
+    def soft(
+        self, name: str, edge: float, grow: float = 0.0, wobble: Tensor | None = None
+    ) -> Tensor:
         """Mask (S, S) in [0, 1] that fades over `edge` layout pixels around distance `grow`."""
         d = self.distance(name) - grow
         if wobble is not None:

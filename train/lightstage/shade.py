@@ -62,7 +62,9 @@ def _project(vectors: Tensor, axis: Tensor) -> Tensor:
     return out.view(3, size, size)
 
 
-def soft_light(head: Head, directions: Tensor, radiance: Tensor, normal: Tensor, visible: Tensor | None = None) -> Tensor:
+def soft_light(
+    head: Head, directions: Tensor, radiance: Tensor, normal: Tensor, visible: Tensor | None = None
+) -> Tensor:
     """Irradiance / pi (3, S, S) of the radiance (D, 3) at tangent normals (3, S, S)."""
     size = normal.shape[-1]
     vectors = gather_vectors(head.visible if visible is None else visible, directions, radiance)
@@ -89,7 +91,12 @@ def _fresnel(cosine: Tensor) -> Tensor:
 
 
 def sky_gloss(
-    head: Head, directions: Tensor, radiance: Tensor, view: Tensor, roughness: float, visible: Tensor
+    head: Head,
+    directions: Tensor,
+    radiance: Tensor,
+    view: Tensor,
+    roughness: float,
+    visible: Tensor,
 ) -> Tensor:
     """Reflected radiance of the sky (3, LIGHT_SIZE, LIGHT_SIZE); GGX, Kelemen's visibility term."""
     half = torch.nn.functional.normalize(directions + view, dim=1)
@@ -177,6 +184,3 @@ def view_direction(yaw_deg: float, pitch_deg: float, device: torch.device) -> Te
     return torch.tensor(
         [math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)], device=device
     )
-
-
-

@@ -174,7 +174,7 @@ def sample_skin(
 
     albedo = bank.skin_table.color(fm, fb, venous.clamp(0, 1)) * _column(tint, fm)
     # Lips: blood right under a thin epithelium, redder than any dermis of the model.
-    redness = dice.uniform(0.1, 0.75) * (1 - 0.65 * darkness)
+    redness = dice.uniform(0.1, 0.75) * (1 - 0.8 * darkness)
     lip_tint = _column((0.80, 0.46, 0.56), fm) * (1 + 0.12 * _furrows(dice, size))
     albedo = albedo * (1 + lips * redness * (lip_tint - 1))
     band = torch.zeros_like(albedo)
@@ -247,7 +247,21 @@ def sample_skin(
     albedo, scene = albedo.clamp(0.004, 0.95), scene.clamp(0.004, 0.95)
     ita = _measured_ita(albedo, face * bare * (1 - every))
     return Skin(
-        albedo, scene, cut, whole, every, brow, beard, marks, lips, scalp, flow, scan_gain, age, ita, gloss
+        albedo,
+        scene,
+        cut,
+        whole,
+        every,
+        brow,
+        beard,
+        marks,
+        lips,
+        scalp,
+        flow,
+        scan_gain,
+        age,
+        ita,
+        gloss,
     )
 
 
@@ -297,7 +311,7 @@ def _regional(dice, regions, fm, fb, contrast, darkness, age):
     # Lips: little melanin on light skin, often a dark, uneven upper lip on dark skin.
     furrow = _furrows(dice, size)
     upper = smoothstep(592, 575, regions.marks.new_tensor(0) + layout_grid(size, fm.device)[1])
-    melanin = math.log(dice.uniform(0.45, 1.0)) * (1 - 0.75 * darkness)
+    melanin = math.log(dice.uniform(0.45, 1.0)) * (1 - 0.9 * darkness)
     melanin = melanin + darkness * dice.uniform(-0.25, 0.45)
     lip_fm = melanin + upper * darkness * dice.uniform(0.0, 0.6) + 0.07 * contrast * furrow
     rim = torch.exp(-((regions.distance("lip_edge") / 5) ** 2))

@@ -47,9 +47,7 @@ def grid_mesh(position: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.nd
     index = np.arange(size * size).reshape(size, size)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
     whole = mask[:-1, :-1] & mask[:-1, 1:] & mask[1:, 1:] & mask[1:, :-1]
-    faces = np.concatenate(
-        [np.stack([a, d, c], -1)[whole], np.stack([a, c, b], -1)[whole]], axis=0
-    )
+    faces = np.concatenate([np.stack([a, d, c], -1)[whole], np.stack([a, c, b], -1)[whole]], axis=0)
     return position.reshape(-1, 3).astype(np.float64), faces
 
 

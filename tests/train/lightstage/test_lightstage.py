@@ -151,7 +151,11 @@ def test_normals_follow_a_slope_with_green_up():
 
 def test_stroke_mass_does_not_depend_on_resolution():
     one = {"root": torch.tensor([[500.0, 500.0]]), "angle": torch.tensor([0.3])}
-    more = {"length": torch.tensor([80.0]), "bend": torch.tensor([0.5]), "width": torch.tensor([2.0])}
+    more = {
+        "length": torch.tensor([80.0]),
+        "bend": torch.tensor([0.5]),
+        "width": torch.tensor([2.0]),
+    }
     mass = [texture.strokes(**one, **more, size=s).sum() * (1024 / s) ** 2 for s in (256, 1024)]
     assert abs(mass[0] / mass[1] - 1) < 0.03
 
