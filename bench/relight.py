@@ -6,7 +6,8 @@
 ``--hdri`` takes the name of one of Blender's own eight, a path to an .exr or .hdr, or ``photo``
 (the result's environment.exr); it may be given again, and ``name@90`` turns it by 90 degrees.
 Writes one PNG per light, ``relight.png`` (the photo's albedo and all renders side by side) and
-``result.json``, whose path is the last line printed. Exposure is set for the face under each light.
+``result.json``, whose path is the last line printed. Exposure is set for the face under each light,
+except ``photo``, which has the photo's own.
 """
 
 from __future__ import annotations
@@ -78,11 +79,13 @@ def relight(options: argparse.Namespace) -> Path:
         raise SystemExit(f"relight.py: {error}") from None
     options.out.mkdir(parents=True, exist_ok=True)
     scene.portrait_camera(head, options.yaw)
-    scene.setup_cycles(options.size, options.samples, seed=options.seed)
+    denoised = scene.setup_cycles(options.size, options.samples, seed=options.seed)
     pictures, rows = [], []
     for path, degrees, label in lights:
         started = time.perf_counter()
-        strength = scene.set_world(path, degrees)
+        # The photo's light carries the photo's exposure; others are exposed for the face.
+        own = path.parent == options.result and path.name == "environment.exr"
+        strength = scene.set_world(path, degrees, strength=1.0 if own else None)
         picture = scene.render(options.out / f"{label}.png")
         seconds = round(time.perf_counter() - started, 2)
         pictures.append(picture)
@@ -90,7 +93,7 @@ def relight(options: argparse.Namespace) -> Path:
         print(f"{options.out / f'{label}.png'}  {seconds} s", flush=True)
     scene.write_png(options.out / "relight.png", side_by_side(pictures))
     report = options.out / "result.json"
-    report.write_text(json.dumps(describe(options, rows), indent=2) + "\n")
+    report.write_text(json.dumps(describe(options, rows, denoised), indent=2) + "\n")
     return report
 
 
@@ -104,7 +107,7 @@ def side_by_side(pictures: list[np.ndarray], gap_px: int = 8) -> np.ndarray:
     return np.concatenate(parts[1:], axis=1)
 
 
-def describe(options: argparse.Namespace, rows: list[dict]) -> dict:
+def describe(options: argparse.Namespace, rows: list[dict], denoised: bool) -> dict:
     """result.json: commit, date, seed, hardware, settings, and the summary of the renders."""
     git = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
     try:
@@ -121,6 +124,7 @@ def describe(options: argparse.Namespace, rows: list[dict]) -> dict:
         "result": options.result.name,
         "size_px": options.size,
         "samples": options.samples,
+        "denoised": denoised,
         "lights": rows,
         "summary": {"seconds_per_render": round(float(np.mean([r["seconds"] for r in rows])), 2)},
     }

@@ -171,6 +171,8 @@ def load_result(folder: Path, options: SkinOptions | None = None) -> Head:
     if not (folder / "head.glb").is_file():
         raise FileNotFoundError(f"expected a result folder with head.glb; got {folder}")
     before = set(bpy.data.objects)
+    if bpy.app.version < (3, 6, 0) and "bool" not in vars(np):
+        np.bool = bool  # that Blender's glTF importer still uses the alias numpy removed in 1.24
     with quiet():
         bpy.ops.import_scene.gltf(filepath=str(folder / "head.glb"))
     meshes = [thing for thing in bpy.data.objects if thing not in before and thing.type == "MESH"]
@@ -464,10 +466,11 @@ def set_world(
 
 def setup_cycles(
     size: int | tuple[int, int], samples: int, denoise: bool = True, seed: int = 0
-) -> None:
+) -> bool:
     """Cycles on the CPU, ``size`` px square or (height, width), plain sRGB output ('Standard').
 
-    OpenImageDenoise where this Blender was built with it, else no denoising.
+    OpenImageDenoise where this Blender was built with it (Debian's is not), else no denoising;
+    returns whether the picture will be denoised.
     """
     scene = bpy.context.scene
     height, width = (size, size) if isinstance(size, int) else size
@@ -485,6 +488,7 @@ def setup_cycles(
     scene.view_settings.view_transform = "Standard"
     scene.view_settings.look = "None"
     scene.view_settings.exposure, scene.view_settings.gamma = 0.0, 1.0
+    return scene.cycles.use_denoising
 
 
 def render(path: Path) -> np.ndarray:

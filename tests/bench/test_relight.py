@@ -1,8 +1,11 @@
 """The relight script by path, as `make demo` runs it, on a small head made here."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +91,17 @@ def test_wrong_lights_fail_in_one_line(result, tmp_path, arguments, message):
 def test_a_folder_without_a_head_is_said_so(tmp_path):
     done = run(tmp_path, "--out", tmp_path / "out")
     assert done.returncode != 0 and "head.glb" in done.stderr
+
+
+def test_the_same_in_a_blender_of_the_system(result, tmp_path):
+    blender = shutil.which("blender")
+    if blender is None:
+        pytest.skip("no blender executable on this machine")
+    command = [blender, "-b", "--python-use-system-env", "--python-exit-code", "1", "-P", SCRIPT, "--",
+               result, "--hdri", "forest", "--out", tmp_path, "--size", "32", "--samples", "2"]  # fmt: skip
+    site = {"PYTHONPATH": sysconfig.get_path("purelib")}  # Debian's Blender has no numpy of its own
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=300, env=os.environ | site
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "forest.png").is_file() and str(tmp_path / "result.json") in done.stdout
