@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -32,6 +33,8 @@ ENVIRONMENT_NAME = "environment.exr"
 SHEET_NAME = "sheet.png"
 _OURS = {PASSES_DIR, REPORT_NAME, ENVIRONMENT_NAME, SHEET_NAME, "head.obj", "head.mtl", "head.glb"}
 _STALE_AFTER_S = 600.0
+_NUMBERS = re.compile(r"\[[-+.\deE,\s]+\]")
+"""A list of numbers only: kept on one line, so that people can read a report."""
 
 
 @dataclass
@@ -162,6 +165,7 @@ def _write_files(result: Result, folder: Path, bits: int) -> None:
     write_map(folder / SHEET_NAME, contact_sheet(result))
     _note_writing(result.report, time.perf_counter() - started)
     text = json.dumps(to_json(result.report), indent=2, ensure_ascii=False, allow_nan=False)
+    text = _NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
     (folder / REPORT_NAME).write_text(text + "\n", encoding="utf-8")
 
 

@@ -51,8 +51,13 @@ def test_there_and_back(make_result: MakeResult, tmp_path: Path, bits: int) -> N
 
 
 def test_report_is_plain_json(make_result: MakeResult, tmp_path: Path) -> None:
-    folder = write_result(make_result(), tmp_path / "anna")
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    result = make_result()
+    result.report["camera"] = {"center_px": [1.5, -2e-7], "title": "[1,\n 2]"}
+    folder = write_result(result, tmp_path / "anna")
+    text = (folder / "report.json").read_text(encoding="utf-8")
+    assert "[ 1.5, -2e-07 ]" in text  # lists of numbers stay on one line
+    report = json.loads(text)
+    assert report["camera"] == result.report["camera"]
     for key in (
         "schema_version",
         "software",
