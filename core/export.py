@@ -83,6 +83,39 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return unit.astype(np.float32)
 
 
+def vertex_tangents(
+    vertices: np.ndarray, normals: np.ndarray, uv: np.ndarray, faces: np.ndarray
+) -> np.ndarray:
+    """Unit tangents with handedness (V, 4) float32 for vertices already split at UV seams.
+
+    xyz runs along +u; cross(normal, xyz) * w runs along +v (up in the image), as the normal pass
+    and glTF have it. Vertices whose triangles have no extent in UV get any direction of the surface.
+    """
+    corners, where = vertices[faces], uv[faces]
+    edge1, edge2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    du, dv = where[:, 1] - where[:, 0], where[:, 2] - where[:, 0]
+    area = du[:, 0] * dv[:, 1] - du[:, 1] * dv[:, 0]
+    sign = np.where(area < 0, -1.0, 1.0)[:, None]
+    along_u = (edge1 * dv[:, 1:] - edge2 * du[:, 1:]) * sign
+    along_v = (edge2 * du[:, :1] - edge1 * dv[:, :1]) * sign
+
+    def gather(values: np.ndarray) -> np.ndarray:
+        total = np.zeros((len(vertices), 3))
+        for k in range(3):
+            for axis in range(3):
+                total[:, axis] += np.bincount(faces[:, k], values[:, axis], minlength=len(vertices))
+        return total
+
+    tangent, bitangent = gather(along_u), gather(along_v)
+    tangent -= (tangent * normals).sum(1, keepdims=True) * normals
+    length = np.linalg.norm(tangent, axis=1, keepdims=True)
+    other = np.cross(np.where(np.abs(normals[:, 1:2]) < 0.9, (0.0, 1.0, 0.0), (1.0, 0, 0)), normals)
+    other /= np.maximum(np.linalg.norm(other, axis=1, keepdims=True), 1e-20)
+    tangent = np.where(length > 1e-20, tangent / np.maximum(length, 1e-20), other)
+    hand = np.where((np.cross(normals, tangent) * bitangent).sum(1) < 0, -1.0, 1.0)
+    return np.column_stack([tangent, hand]).astype(np.float32)
+
+
 def write_obj(
     path: str | Path,
     mesh: HeadMesh,
@@ -262,6 +295,8 @@ class _Glb:
         of_vertex, of_uv = unique // len(uv), unique % len(uv)
         wide = len(unique) > 65535
         flat_uv = np.asarray(uv, np.float64)[of_uv]
+        split = np.asarray(vertices, np.float64)[of_vertex]
+        normals = vertex_normals(vertices, faces)[of_vertex]
         index_data = indices.reshape(-1).astype("<u4" if wide else "<u2")
         index_accessor = {
             "bufferView": self._view(index_data.tobytes(), _ELEMENT_BUFFER),
@@ -272,13 +307,16 @@ class _Glb:
         primitive: dict[str, Any] = {
             "indices": self._append("accessors", index_accessor),
             "attributes": {
-                "POSITION": self._vectors(np.asarray(vertices)[of_vertex], bounds=True),
-                "NORMAL": self._vectors(vertex_normals(vertices, faces)[of_vertex]),
+                "POSITION": self._vectors(split, bounds=True),
+                "NORMAL": self._vectors(normals),
                 "TEXCOORD_0": self._vectors(np.stack([flat_uv[:, 0], 1.0 - flat_uv[:, 1]], 1)),
             },
             "material": material,
             "mode": 4,
         }
+        if "normalTexture" in self._json["materials"][material]:
+            tangents = vertex_tangents(split, normals, flat_uv, indices.reshape(-1, 3))
+            primitive["attributes"]["TANGENT"] = self._vectors(tangents)
         entry: dict[str, Any] = {"name": name, "primitives": [primitive]}
         if shapes:
             primitive["targets"] = [

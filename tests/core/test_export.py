@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 from core.errors import OutputError
-from core.export import Part, vertex_normals, write_glb, write_obj
+from core.export import Part, vertex_normals, vertex_tangents, write_glb, write_obj
 from core.head_model import HeadMesh, load_head_obj
 
 
@@ -82,6 +82,21 @@ def test_normals_of_a_ball_point_outwards():
     normals = vertex_normals(points, mesh.faces)
     cosine = (normals * points).sum(1) / np.linalg.norm(points, axis=1)
     assert cosine.min() > 0.995
+
+
+def test_tangents_follow_u_and_v_up():
+    corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0.0]])
+    faces, front = np.array([[0, 1, 2], [0, 2, 3]]), np.tile([[0.0, 0.0, 1.0]], (4, 1))
+    uv = corners[:, :2]
+    np.testing.assert_allclose(vertex_tangents(corners, front, uv, faces), [[1, 0, 0, 1]] * 4)
+    turned = np.stack([uv[:, 1], -uv[:, 0]], 1)  # u along +y, v along -x
+    np.testing.assert_allclose(vertex_tangents(corners, front, turned, faces), [[0, 1, 0, 1]] * 4)
+    mirrored = uv * (-1, 1)
+    np.testing.assert_allclose(
+        vertex_tangents(corners, front, mirrored, faces), [[-1, 0, 0, -1]] * 4
+    )
+    collapsed = vertex_tangents(corners, front, uv * 0, faces)
+    np.testing.assert_allclose(np.linalg.norm(collapsed[:, :3], axis=1), 1)
 
 
 def test_obj_keeps_order_uvs_and_positions(tmp_path):
