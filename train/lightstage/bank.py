@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import visibility
 from .chromophores import SkinTable, build_table
-from .sources import read_environments, skin_bands
+from .sources import BAND_RANGE, SOFTLY_LIT, portrait_bands, read_environments, skin_bands
 
 POSITION_SIZE, LIGHT_SIZE, NUM_DIRECTIONS = 256, 128, 320
 POSITION_RANGE_M = 0.3
@@ -89,10 +89,19 @@ class Bank:
         """(2, 512, 512) relief of a scan: slopes dh/dx, dh/dy, y down."""
         self.mottle = self._t["mottle"].float()
         """(M, 3, 256, 256) tileable log-albedo bands of skin, unit deviation of the grey."""
+        self.num_portraits = len(self._t["portrait_tone"])
         self.unwrap_masks = UnwrapMasks(
             *(self._t[k].float()[None] / 255 for k in ("reach", "eye_slit", "mouth_ring"))
         )
         self.head = lru_cache(maxsize=12)(self._head)
+
+    def portrait_band(self, index: int) -> Tensor:
+        """Fine log-albedo band (3, 512, 512) of a photo, zero where it was not seen."""
+        tone = self._t["portrait_tone"][index].float() * (BAND_RANGE / 127)
+        chroma = self._t["portrait_chroma"][index].float()[None] * (BAND_RANGE / 127)
+        chroma = F.interpolate(chroma, size=tone.shape, mode="bilinear")[0]
+        green = tone - 0.3 * chroma[0] - 0.1 * chroma[1]
+        return torch.stack([green + chroma[0], green, green + chroma[1]])
 
     def _head(self, index: int) -> Head:
         position = self._t["position"][index].float().permute(2, 0, 1) * (POSITION_RANGE_M / 32767)
@@ -188,7 +197,12 @@ def _mild(name: str) -> bool:
 
 
 def build_bank(
-    data: Path, out: Path, maps: list[np.ndarray], inside: np.ndarray, landmarks: np.ndarray
+    data: Path,
+    out: Path,
+    maps: list[np.ndarray],
+    inside: np.ndarray,
+    landmarks: np.ndarray,
+    portraits: tuple[str, ...] = SOFTLY_LIT,
 ) -> Path:
     """Bake heads and sources into out/bank.safetensors; data is the folder of source data."""
     tensors: dict[str, list[np.ndarray]] = {"position": [], "visible": [], "thickness": []}
@@ -218,6 +232,7 @@ def build_bank(
         "skin_table": build_table(data / "skin" / "chromophores_400_720.csv"),
     }
     arrays |= {k: v.astype(np.float16) for k, v in skin_bands(data, landmarks).items()}
+    arrays |= portrait_bands(data / "portraits", portraits)
     out.mkdir(parents=True, exist_ok=True)
     path = out / FILE_NAME
     meta = {"heads": json.dumps(heads), "skies": json.dumps(skies), "sky_names": json.dumps(names)}

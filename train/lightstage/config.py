@@ -29,6 +29,8 @@ class LightStageConfig:
     wrinkles: float = 1.0
     real_bands: float = 0.6
     """Chance of fine colour and relief bands carried over from permitted scans and skins."""
+    portrait_bands: float = 0.4
+    """Chance that brows, lips and fine skin come from a mix of real photos' bands."""
     detail_gain: tuple[float, float] = (0.5, 1.5)
     """Range of the gain of the displacement."""
     mild_light: float = 0.34

@@ -102,6 +102,31 @@ def _mottle(dice: Dice, bank: Bank, size: int) -> Tensor:
     return sample_at(tile, u, v)
 
 
+def _borrowed_band(dice: Dice, bank: Bank, regions: Regions) -> Tensor:
+    """Fine bands of two photos mixed by a smooth mask, warped and mirrored: (3, S, S)."""
+    size, parts = regions.size, []
+    for _ in range(2):
+        band = bank.portrait_band(dice.integer(0, bank.num_portraits - 1))
+        flow = resize(noise(dice, 64, 300, 2), size) * dice.uniform(2, 7)
+        if dice.chance(0.5):
+            band = band.flip(-1)
+        parts.append(warp(resize(band, size), flow) * dice.uniform(0.6, 1.25))
+    mask = torch.sigmoid(6 * noise(dice, size, dice.uniform(250, 600))[0] + dice.normal(0, 3))
+    mixed = torch.lerp(parts[0], parts[1], mask)
+    # Highlights are the brightest of a band, marks and hair the darkest; away from brows, lids,
+    # lips and beard what is left of shading counts less.
+    features = torch.stack(
+        [
+            _brow_zone(regions),
+            regions.soft("lid", 14, 8),
+            regions.soft("lips", 10, 6),
+            0.8 * regions.soft("beard", 40),
+        ]
+    )
+    gain = 0.45 + 0.65 * features.amax(0)
+    return torch.where(mixed > 0, 0.5 * mixed, mixed.clamp_min(-1.2)) * gain
+
+
 def sample_skin(
     dice: Dice,
     config: LightStageConfig,
@@ -191,6 +216,9 @@ def sample_skin(
             if not dice.chance(config.beard):
                 hide = torch.maximum(hide, regions.soft("beard", 40, 20) * 0.75)
             band = band + scan * (1 - hide) * scan_gain
+    borrowed = config.portrait_bands > 0 and dice.chance(config.portrait_bands)
+    if borrowed:
+        band = band * 0.5 + _borrowed_band(dice, bank, regions)
     albedo = albedo * torch.exp(band)
 
     # Tissue that is neither skin nor hair: the rim of the lids.
@@ -212,7 +240,7 @@ def sample_skin(
         albedo = albedo * (1 - shade * (1.0 if sum(color) < 0.4 else 0.3))
         tint = dice.uniform(0.9, 1.6)
         albedo = _paint(albedo, tuple(min(0.7, c * tint) for c in color), beard * 0.92)
-    if dice.chance(config.brows):
+    if dice.chance(config.brows * (0.25 if borrowed else 1.0)):
         brow = hair.brows(dice, regions)
         tint = dice.log_uniform(0.7, 1.5)
         darker = tuple(min(0.5, c * tint * (0.75 if sum(color) > 0.2 else 1.0)) for c in color)

@@ -10,6 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+SOFTLY_LIT = (
+    "005", "007", "022", "031", "033", "041", "052", "054", "056", "059", "066", "068", "069", "072",
+    "074", "076", "077", "081", "083", "085", "086", "090", "093", "094", "096", "097",
+)  # fmt: skip
+"""Photos under soft light and without glasses, whose fine bands hold skin rather than shadow."""
+BAND_SIGMA = 1 / 40
+"""What is coarser than this part of the map is light, not skin, and is left out."""
+BAND_RANGE = 1.5
+
 ENVIRONMENT_SHAPE = (32, 64)
 
 # The Lee Perry-Smith head's own layout: points (x, y) on its 700-pixel picture, and the iBUG
@@ -25,7 +34,7 @@ _SCAN_POINTS = [
 ]  # fmt: skip
 
 _SKIN_PATCHES = [(r, c) for r in (420, 640, 920, 1160, 1300) for c in (300, 420, 620, 800, 940)]
-_NUM_MOTTLE = 18
+_NUM_MOTTLE = 14
 
 
 def read_environments(folder: Path) -> tuple[list[str], np.ndarray]:
@@ -117,3 +126,56 @@ def skin_bands(data: Path, landmarks_uv: np.ndarray, size: int = 512) -> dict[st
         "scan_slope": slope.clip(-1, 1).transpose(2, 0, 1),
         "mottle": np.stack(tiles[:: max(1, len(tiles) // _NUM_MOTTLE)][:_NUM_MOTTLE]),
     }
+
+
+def portrait_bands(folder: Path, names: tuple[str, ...] = SOFTLY_LIT) -> dict[str, np.ndarray]:
+    """Fine bands of unwrapped photos: log luminance (P, 512, 512) and log chroma (P, 2, 128, 128).
+
+    int8 in units of BAND_RANGE / 127; chroma is log R/G and log B/G. A photo that cannot be
+    unwrapped is left out. No band is used whole: faces mix and warp several.
+    """
+    from core.errors import FacePBRError
+    from core.head_fit import fit_head
+    from core.head_model import HeadModel
+    from core.images import read_photo
+    from core.landmarks import detect
+    from core.unwrap import unwrap
+
+    head, tones, chromas = HeadModel.load(), [], []
+    for name in names:
+        path = folder / f"{name}.jpg"
+        try:
+            photo = read_photo(path)
+            fit = fit_head(detect(photo), photo.shape[:2], head)
+            unwrapped = unwrap(photo, fit, head, 512)
+        except FacePBRError as error:
+            print(f"left out {name}: {error}")
+            continue
+        tone, chroma = _fine_band(unwrapped.texture, unwrapped.confidence)
+        tones.append(tone)
+        chromas.append(chroma)
+    return {"portrait_tone": np.stack(tones), "portrait_chroma": np.stack(chromas)}
+
+
+def _fine_band(texture: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Stored bands of one texture (512, 512, 3) sRGB where it was seen: (512, 512), (2, 128, 128)."""
+    linear = np.where(texture <= 0.04045, texture / 12.92, ((texture + 0.055) / 1.055) ** 2.4)
+    log = np.log(np.maximum(linear, 0.004)).astype(np.float32)
+    known = (confidence > 0.35).astype(np.float32)
+    trust = cv2.GaussianBlur(cv2.erode(known, np.ones((5, 5))), (0, 0), 3)[..., None]
+    known = known[..., None]
+    sigma = BAND_SIGMA * len(texture)
+    low = cv2.GaussianBlur(log * known, (0, 0), sigma)
+    low = low / (cv2.GaussianBlur(known, (0, 0), sigma)[..., None] + 1e-3)
+    band = (log - low) * trust
+    tone = band @ np.array([0.3, 0.6, 0.1], np.float32)
+    chroma = np.stack([band[..., 0] - band[..., 1], band[..., 2] - band[..., 1]], -1).clip(
+        -0.3, 0.3
+    )
+    chroma = cv2.resize(chroma, (128, 128), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+    scale = 127 / BAND_RANGE
+
+    def store(x: np.ndarray) -> np.ndarray:
+        return np.round(x * scale).clip(-127, 127).astype(np.int8)
+
+    return store(tone), store(chroma)
