@@ -129,7 +129,7 @@ class HeadFit:
     residual_iod: float
     """The same over the distance between the outer eye corners."""
     confidence: float
-    """(0, 1]: falls with the residual, the turn away from the camera and the detector's doubt."""
+    """(0, 1]: falls with the residual, the turn away, the detector's doubt, and for very small faces."""
     warnings: tuple[str, ...]
     anchors_uv: np.ndarray
     """(N, 2) where the landmarks lie on the head."""
@@ -466,7 +466,7 @@ class _Solver:
         if residual_iod > 0.04:
             warnings.append(f"loose fit ({residual_iod:.1%} of the interocular distance)")
         confidence = np.exp(-((residual_iod / 0.05) ** 2)) * np.cos(np.deg2rad(min(abs(yaw), 80.0)))
-        confidence *= 0.5 + 0.5 * min(landmarks.score / 0.6, 1.0)
+        confidence *= (0.5 + 0.5 * min(landmarks.score / 0.6, 1.0)) * min(iod_px / 50.0, 1.0)
         register = self.anchors.register * np.clip((facing - 0.1) / 0.3, 0, 1)
         return HeadFit(
             camera, identity, expression, residual_px, residual_iod, float(confidence), tuple(warnings),

@@ -14,7 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,19 +103,25 @@ def detect(image: np.ndarray, detector: str = "auto") -> Landmarks:
         raise InputError(
             f"expected detector {' | '.join(DETECTORS)}; got {detector!r}; choose one of these"
         )
-    pixels = _to_uint8(image)
+    pixels, scale = _to_uint8(image)
     if detector == "face-alignment":
-        return _detect_fan(pixels)
-    try:
-        return _detect_mediapipe(pixels)
-    except NoFaceError:
-        if detector == "mediapipe" or not has_face_alignment():
-            raise
-        return _detect_fan(pixels)
+        found = _detect_fan(pixels)
+    else:
+        try:
+            found = _detect_mediapipe(pixels)
+        except NoFaceError:
+            if detector == "mediapipe" or not has_face_alignment():
+                raise
+            found = _detect_fan(pixels)
+    points, dense, iris = (
+        None if p is None else (p * scale).astype(np.float32)
+        for p in (found.points, found.dense, found.iris)
+    )
+    return replace(found, points=points, dense=dense, iris=iris)
 
 
-def _to_uint8(image: np.ndarray) -> np.ndarray:
-    """(H, W[, 1|3]) float [0, 1] -> (H, W, 3) uint8, contiguous."""
+def _to_uint8(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W[, 1|3]) float [0, 1] -> (h, w, 3) uint8 of at most _MAX_SIDE_PX, and (2,) scale back to (W, H)."""
     array = np.asarray(image)
     if array.ndim == 2:
         array = array[..., None]
@@ -123,9 +129,15 @@ def _to_uint8(image: np.ndarray) -> np.ndarray:
         raise InputError(
             f"expected an image (H, W, 3); got shape {np.shape(image)}; pass read_photo's array"
         )
+    height, width = array.shape[:2]
+    reduction = _MAX_SIDE_PX / max(height, width)
+    if reduction < 1.0:
+        size = (max(round(width * reduction), 1), max(round(height * reduction), 1))
+        array = cv2.resize(array, size, interpolation=cv2.INTER_AREA).reshape(*size[::-1], -1)
     if array.dtype != np.uint8:
         array = np.rint(np.clip(np.nan_to_num(array), 0.0, 1.0) * 255.0).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+    scale = np.array([width / array.shape[1], height / array.shape[0]])
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3))), scale
 
 
 # ------------------------------------------------------------------------------- MediaPipe
@@ -298,25 +310,18 @@ def _look_again(pixels: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, float
 
 
 def _detect_mediapipe(pixels: np.ndarray) -> Landmarks:
-    height, width = pixels.shape[:2]
-    scale = min(1.0, _MAX_SIDE_PX / max(height, width))
-    small = pixels
-    if scale < 1.0:
-        size = (round(width * scale), round(height * scale))
-        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    faces = sorted(_upright_faces(small), key=_extent, reverse=True)
-    looks = [_look_again(small, face) for face in faces]
-    crops = _harder_crops(*small.shape[:2])
+    faces = sorted(_upright_faces(pixels), key=_extent, reverse=True)
+    looks = [_look_again(pixels, face) for face in faces]
+    crops = _harder_crops(*pixels.shape[:2])
     while not any(score > _CONFIRMED for _, score in looks):
         matrix = next(crops, None)
         if matrix is None:
             break
-        looks += [_look_again(small, face) for face in _faces_in_crop(small, matrix)]
+        looks += [_look_again(pixels, face) for face in _faces_in_crop(pixels, matrix)]
     looks = [look for look in looks if look[1] > _CONFIRMED] or [k for k in looks if k[1] > 0.0]
     if not looks:
         raise NoFaceError(_no_face(pixels))
     face, score = max(looks, key=lambda look: _extent(look[0]))
-    face = (face * np.array([width / small.shape[1], height / small.shape[0]])).astype(np.float32)
     dense, iris = face[:_NUM_DENSE], face[_NUM_DENSE:]
     return Landmarks(dense[list(MEDIAPIPE_68)], dense, iris, "mediapipe", len(looks), score)
 

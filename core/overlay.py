@@ -35,12 +35,17 @@ def draw_overlay(
         patch = out[window] * (1 - _SHADE_OPACITY * alpha[1][..., None])
         out[window] = patch + alpha[0][..., None] * (_GRID_COLOUR - patch)
     radius = max(landmarks.interocular_px / 70.0, 1.0)
-    dots = np.zeros((height, width), np.uint8)
-    for x, y in landmarks.points:
-        centre = (round((float(x) - 0.5) * 16), round((float(y) - 0.5) * 16))
-        cv2.circle(dots, centre, round(radius * 16), 255, -1, cv2.LINE_AA, 4)
-    cover = dots[..., None].astype(np.float32) / 255.0
-    return np.clip(out + cover * (np.float32(_POINT_COLOUR) - out), 0, 1).astype(np.float32)
+    edge = np.ceil(radius) + 2
+    low = np.floor(np.clip(landmarks.points.min(0) - edge, 0, [width - 1, height - 1])).astype(int)
+    high = np.ceil(np.clip(landmarks.points.max(0) + edge, low + 1, [width, height])).astype(int)
+    dots = np.zeros(high[::-1] - low[::-1], np.uint8)
+    for x, y in landmarks.points - low - 0.5:
+        cv2.circle(
+            dots, (round(x * 16), round(y * 16)), round(radius * 16), 255, -1, cv2.LINE_AA, 4
+        )
+    patch = out[low[1] : high[1], low[0] : high[0]]
+    patch += (dots[..., None] / np.float32(255)) * (np.float32(_POINT_COLOUR) - patch)
+    return out
 
 
 def _grid(
