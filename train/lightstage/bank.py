@@ -148,8 +148,12 @@ def nearest_inside(inside: np.ndarray, margin: int = 1) -> np.ndarray:
     return (row * inside.shape[1] + col).astype(np.int32).reshape(-1)
 
 
-def bake_head(position: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]:
-    """Stored tensors of one head from its position map (256, 256, 3) in metres and mask (256, 256)."""
+def bake_head(position: np.ndarray, inside: np.ndarray, outer: np.ndarray) -> dict[str, np.ndarray]:
+    """Stored tensors of one head from its position map (256, 256, 3) in metres.
+
+    inside (256, 256): texels of the skin; outer: those of them that show when mouth and eyes are
+    shut. The rest, the insides of lips and lids, take light and thickness of the nearest outer one.
+    """
     stored = np.round(position / POSITION_RANGE_M * 32767).clip(-32767, 32767).astype(np.int16)
     p = torch.from_numpy(stored.astype(np.float32) * (POSITION_RANGE_M / 32767)).permute(2, 0, 1)
     normal = visibility.tangent_frame(p)[2]
@@ -158,13 +162,15 @@ def bake_head(position: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]
         x = F.interpolate(x[None], size=(LIGHT_SIZE, LIGHT_SIZE), mode="area")[0]
         return x.permute(1, 2, 0).numpy()
 
-    nearest = nearest_inside(inside)
+    nearest = nearest_inside(outer)
     normal = normal.flatten(1)[:, torch.from_numpy(nearest).long()].view(normal.shape)
     small, normals = shrink(p), shrink(normal)
     normals = normals / (np.linalg.norm(normals, axis=-1, keepdims=True) + 1e-9)
     mask = shrink(torch.from_numpy(inside)[None].float())[..., 0] > 0.99
     directions = visibility.fibonacci_directions(NUM_DIRECTIONS)
-    source = nearest_inside(mask, 0)
+    source = nearest_inside(
+        mask & (shrink(torch.from_numpy(outer)[None].float())[..., 0] > 0.99), 0
+    )
     visible = visibility.raycast_visibility(small, normals, mask, directions)[source]
     thickness = visibility.raycast_thickness(small, normals, mask).reshape(-1)[source]
     thickness = thickness.reshape(mask.shape)
@@ -205,9 +211,11 @@ def build_bank(
     portraits: tuple[str, ...] = SOFTLY_LIT,
 ) -> Path:
     """Bake heads and sources into out/bank.safetensors; data is the folder of source data."""
+    masks = unwrap_masks()
+    outer = inside & (masks["mouth_ring"] < 128) & (masks["eye_slit"] < 128)
     tensors: dict[str, list[np.ndarray]] = {"position": [], "visible": [], "thickness": []}
     for number, position in enumerate(maps):
-        for name, value in bake_head(position, inside).items():
+        for name, value in bake_head(position, inside, outer).items():
             tensors[name].append(value)
         print(f"\rhead {number + 1}/{len(maps)}", end="", flush=True)
     print()
@@ -224,8 +232,8 @@ def build_bank(
     arrays = {name: np.stack(values) for name, values in tensors.items()}
     arrays |= {
         "inside": inside,
-        "nearest": nearest_inside(inside),
-        **unwrap_masks(),
+        "nearest": nearest_inside(outer),
+        **masks,
         "directions": visibility.fibonacci_directions(NUM_DIRECTIONS),
         "landmarks68_uv": landmarks.astype(np.float32),
         "environments": environments.astype(np.float16),

@@ -233,8 +233,8 @@ def sample_relief(
 
     h = height[None]
     sunk = (blur(h, 5) - h) * 0.5 + (blur(h, 16) - h) * 0.35
-    cavity = torch.exp(-1.3 * sunk.clamp_min(0) - 0.25 * valley[None].clamp_min(0))
-    cavity = cavity * (1 - 0.12 * skin.hair[None])
+    cavity = torch.exp(-1.0 * sunk.clamp_min(0) - 0.25 * valley[None].clamp_min(0))
+    cavity = cavity * (1 - 0.12 * skin.hair[None]) * _contact(dice, regions)
     macro = resize(head.openness, size).clamp(0, 1)
     return Relief(
         normal,
@@ -243,6 +243,19 @@ def sample_relief(
         _specular(dice, regions, skin, cavity[0])[None],
         _translucency(dice, regions, skin, resize(head.thickness, size)[0])[None],
     )
+
+
+def _contact(dice: Dice, regions: Regions) -> Tensor:
+    """Openness (1, S, S) lost where the layout's texels touch: between lips and lids, in nostrils."""
+    seam = torch.exp(-((regions.distance("mouth_line") / dice.uniform(9, 16)) ** 2))
+    rim = torch.exp(-((regions.distance("eye_line") / dice.uniform(6, 12)) ** 2))
+    hole = regions.soft("nostrils", 8, dice.uniform(-3, 3))
+    lost = (
+        seam * dice.uniform(0.3, 0.7)
+        + rim * dice.uniform(0.1, 0.4)
+        + hole * dice.uniform(0.1, 0.45)
+    )
+    return (1 - lost - 0.18 * regions.soft("lips", 10))[None].clamp(0.1, 1)
 
 
 def _blend(regions: Regions, base: float, table: list[tuple[Tensor, float]]) -> Tensor:

@@ -85,7 +85,7 @@ def blur(x: Tensor, sigma: float) -> Tensor:
     sigma_texels = sigma * size / LAYOUT
     if sigma_texels < 0.2:
         return x
-    if sigma_texels > 6 and size >= 64:
+    if sigma_texels > 3.5 and size >= 64:
         return resize(blur(resize(x, size // 2), sigma), size)
     radius = max(1, math.ceil(2.6 * sigma_texels))
     taps = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
@@ -103,7 +103,12 @@ def noise(dice: Dice, size: int, period: float, channels: int = 1) -> Tensor:
         return dice.randn(channels, size, size)
     coarse = dice.randn(channels, cells + 3, cells + 3)
     side = max(size, round(size * (cells + 3) / cells))
-    fine = F.interpolate(coarse[None], size=(side, side), mode="bicubic", align_corners=False)[0]
+    middle = 6 * (cells + 3)
+    if side > 2 * middle:  # bicubic is slow: use it where it shows, then go on bilinearly
+        coarse = F.interpolate(coarse[None], size=(middle, middle), mode="bicubic")[0]
+        fine = F.interpolate(coarse[None], size=(side, side), mode="bilinear")[0]
+    else:
+        fine = F.interpolate(coarse[None], size=(side, side), mode="bicubic")[0]
     offset = dice.integer(0, side - size)
     return fine[:, offset : offset + size, offset : offset + size] * 1.25
 
