@@ -14,9 +14,13 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from .camera import Camera
 from .errors import FitError
+from .facemesh import BROWS, EYE_RINGS, LIP_RINGS, NOSE, NOSTRILS, OVAL
 from .head_model import HeadBasis, HeadModel
 from .landmarks import Landmarks
+
+__all__ = ["Camera", "HeadFit", "fit_head"]
 
 FOCAL_PRIOR = 1.4
 """Focal length over the longer image side where EXIF says nothing: about 50 mm on full frame."""
@@ -31,88 +35,6 @@ _EXPRESSION_SIGMA = 0.35
 _EXPRESSION_SPARSE = 0.8
 _ITERATIONS = 24
 _SLIDE_AT = (4, 9, 14)
-
-_OVAL = (
-    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152),
-    *(148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
-)
-_BROWS = (
-    *(70, 63, 105, 66, 107, 46, 53, 52, 65, 55),
-    *(300, 293, 334, 296, 336, 276, 283, 282, 295, 285),
-)
-_EYES = (
-    *(33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
-    *(263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
-)
-_LIPS = (
-    *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),
-    *(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191),
-)
-_NOSE = (
-    168,
-    6,
-    197,
-    195,
-    5,
-    4,
-    1,
-    19,
-    94,
-    2,
-    98,
-    97,
-    326,
-    327,
-    48,
-    278,
-    64,
-    294,
-    129,
-    358,
-    115,
-    344,
-)
-_NOSTRILS = (
-    *(20, 59, 60, 79, 166, 218, 219, 237, 238, 239, 241, 242),
-    *(250, 289, 290, 309, 392, 438, 439, 457, 458, 459, 461, 462),
-)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """Pinhole camera, OpenCV axes (x right, y down, z forward): x_cam = R @ x_head + t, metres."""
-
-    focal_px: float
-    center_px: np.ndarray
-    """(2,) principal point, pixels."""
-    width: int
-    height: int
-    R: np.ndarray
-    """(3, 3) head -> camera rotation."""
-    t: np.ndarray
-    """(3,) metres."""
-
-    def to_camera(self, points: np.ndarray) -> np.ndarray:
-        """Head-space points (N, 3) -> camera space (N, 3), metres."""
-        return points @ self.R.T + self.t
-
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """Head-space points (N, 3) metres -> (N, 2) pixels, origin top-left, centres at +0.5."""
-        camera = self.to_camera(points)
-        return self.focal_px * camera[:, :2] / camera[:, 2:] + self.center_px
-
-    @property
-    def position(self) -> np.ndarray:
-        """(3,) camera centre in head space, metres."""
-        return -self.R.T @ self.t
-
-    @property
-    def yaw_pitch_roll_deg(self) -> tuple[float, float, float]:
-        """Head turn seen from the camera: yaw (to image right), pitch (down), roll (clockwise)."""
-        forward, up = self.R @ [0.0, 0.0, 1.0], self.R @ [0.0, 1.0, 0.0]
-        yaw = np.arctan2(forward[0], -forward[2])
-        pitch = np.arctan2(forward[1], np.hypot(forward[0], forward[2]))
-        return tuple(float(np.rad2deg(a)) for a in (yaw, pitch, np.arctan2(up[0], -up[1])))
 
 
 @dataclass(frozen=True)
@@ -170,11 +92,15 @@ def _anchors(head: HeadModel, dense: bool) -> _Anchors:
         uv = head.landmarks468_uv
         weight, register, slides = np.full(468, 0.6), np.full(468, 0.5), np.zeros(468, bool)
         for ids, fit_weight, register_weight in (
-            (_NOSE, 1.0, 1.0), (_LIPS, 1.3, 1.0), (_EYES, 1.6, 1.0), (_BROWS, 0.25, 0.7), (_OVAL, 0.5, 0.3),
-            (_NOSTRILS, 0.1, 0.0),
-        ):  # fmt: skip
+            (NOSE, 1.0, 1.0),
+            (LIP_RINGS[0] + LIP_RINGS[-1], 1.3, 1.0),
+            (EYE_RINGS[0] + EYE_RINGS[1], 1.6, 1.0),
+            (BROWS, 0.25, 0.7),
+            (OVAL, 0.5, 0.3),
+            (NOSTRILS, 0.1, 0.0),
+        ):
             weight[list(ids)], register[list(ids)] = fit_weight, register_weight
-        slides[list(_OVAL)] = True
+        slides[list(OVAL)] = True
     else:
         uv = head.landmarks68_uv
         weight, register, slides = np.full(68, 1.0), np.full(68, 1.0), np.zeros(68, bool)

@@ -68,7 +68,5 @@ def _grid(
         line = np.maximum(line, np.clip(1.3 - gap_px, 0, 1) * (slope < 0.25))
     target = (int(extent[0]), int(extent[1]))
     cover = seen.astype(np.float32)
-    return tuple(
-        cv2.resize(x * cover, target, interpolation=cv2.INTER_LINEAR)
-        for x in (line * _GRID_OPACITY, cover)
-    )
+    lines = cv2.resize(line * cover * _GRID_OPACITY, target, interpolation=cv2.INTER_LINEAR)
+    return lines, cv2.resize(cover, target, interpolation=cv2.INTER_LINEAR)

@@ -9,15 +9,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .facemesh import OVAL
 from .head_fit import HeadFit
 from .head_model import HeadModel
 from .raster import rasterize
 
 _CROP_PX = 240
-_OVAL = (
-    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152),
-    *(148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
-)
 _INNER_SHRINK = (0.84, 0.90)
 _BROW_TOP_V = 0.69
 _TRUST_RANGE = (0.015, 0.055)
@@ -37,12 +34,12 @@ def fill_uv_polygon(uv: np.ndarray, size: int) -> np.ndarray:
 
 def face_polygon(head: HeadModel, size: int) -> np.ndarray:
     """(S, S) float32 mask of the face oval."""
-    return fill_uv_polygon(head.landmarks468_uv[list(_OVAL)], size)
+    return fill_uv_polygon(head.landmarks468_uv[list(OVAL)], size)
 
 
 def inner_face(head: HeadModel, size: int) -> np.ndarray:
     """(S, S) float32 mask of eyes, nose, mouth, chin and inner cheeks: always kept."""
-    oval = head.landmarks468_uv[list(_OVAL)].astype(np.float64)
+    oval = head.landmarks468_uv[list(OVAL)].astype(np.float64)
     centre = 0.5 * (oval.min(0) + oval.max(0))
     shrunk = centre + (oval - centre) * _INNER_SHRINK
     shrunk[:, 1] = np.minimum(shrunk[:, 1], _BROW_TOP_V)

@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
+from .camera import Camera
 from .completion import complete
-from .head_fit import Camera, HeadFit
+from .facemesh import EYE_RINGS, LIP_RINGS
+from .head_fit import HeadFit
 from .head_model import HeadModel
 from .raster import Raster, rasterize
 from .skin_segment import face_polygon, face_trust, fill_uv_polygon, segment_skin
@@ -24,32 +26,6 @@ _COSINE_RANGE = (0.12, 0.42)
 _REGISTER_LIMIT_IOD = 0.08
 _REGISTER_GRID = 96
 _REGISTER_BOX = (0.16, 0.14, 0.84, 0.82)
-_EYE_RINGS = (
-    (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
-    (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
-)
-_MOUTH_RING = (
-    78,
-    95,
-    88,
-    178,
-    87,
-    14,
-    317,
-    402,
-    318,
-    324,
-    308,
-    415,
-    310,
-    311,
-    312,
-    13,
-    82,
-    81,
-    80,
-    191,
-)
 
 
 @dataclass(frozen=True)
@@ -213,10 +189,10 @@ def _apertures(head: HeadModel, size: int, mouth_open: bool) -> np.ndarray:
     """(S, S) [0, 1]: lid and (where open) lip slits with a margin; what shows there is eye or teeth, not skin."""
     uv = head.landmarks468_uv
     out = np.zeros((size, size), np.float32)
-    for ring in _EYE_RINGS:
+    for ring in EYE_RINGS:
         out = np.maximum(out, fill_uv_polygon(uv[list(ring)], size))
     if mouth_open:
-        out = np.maximum(out, fill_uv_polygon(uv[list(_MOUTH_RING)], size))
+        out = np.maximum(out, fill_uv_polygon(uv[list(LIP_RINGS[-1])], size))
     reach = max(round(0.002 * size), 1)
     return cv2.dilate(out, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
 

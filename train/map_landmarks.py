@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from core.errors import NoFaceError
+from core.facemesh import LIP_RINGS, OVAL
 from core.head_model import HeadMesh, HeadModel
 from core.landmarks import detect, mediapipe_mirror
 from core.raster import Raster, rasterize
@@ -32,18 +33,6 @@ JAW_OPEN = (0.0, 0.3)
 BROW_DROP = 0.014
 """The layout's brow landmarks lie on the upper rim; drawn this much lower (UV), FaceMesh finds the brows
 of the mean head where, over real portraits, it finds people's."""
-OVAL = (
-    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152),
-    *(148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
-)
-"""MediaPipe's face oval: an outline, so it is taken from the frontal views only."""
-LIPS = (
-    *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),
-    *(76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 408, 304, 303, 302, 11, 72, 73, 74, 184),
-    *(62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 407, 272, 271, 268, 12, 38, 41, 42, 183),
-    *(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191),
-)
-"""MediaPipe's four rings of lip points, outermost first."""
 
 
 @dataclass(frozen=True)
@@ -209,13 +198,14 @@ def dense_landmark_uv(head: HeadModel, pictures: Path | None = None) -> np.ndarr
     mesh = head.embedded_mesh()
     found, weight = [], []
     views = list(draw_views(head))
-    is_lip = np.isin(np.arange(468), LIPS)
+    is_lip = np.isin(np.arange(468), LIP_RINGS)
     mirror = mediapipe_mirror()[:468]
     for index, view in enumerate(views):
         try:
             points = detect(view.image, "mediapipe").dense
         except NoFaceError:
             continue
+        assert points is not None, "MediaPipe always gives dense points"
         uv, trust = lift(view, points, mesh)
         trust = np.where(is_lip & (not view.mouth_open), 0.0, trust)
         trust = np.where(~is_lip & view.mouth_open, 0.25 * trust, trust)
@@ -245,7 +235,7 @@ def dense_landmark_uv(head: HeadModel, pictures: Path | None = None) -> np.ndarr
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Place the 468 MediaPipe points on the head")
     parser.add_argument(
         "head", nargs="?", type=Path, help="head.safetensors; default: the embedded"
     )
