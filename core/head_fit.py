@@ -139,13 +139,11 @@ def fit_head(
     FOCAL_PRIOR x the longer side. Takes about 0.2 s.
     Raises FitError when no plausible head explains the points.
     """
-    dense = landmarks.dense is not None and bool(
-        np.isfinite(head.landmarks468_uv).all(1).sum() > 300
-    )
+    points, dense = landmarks.points, False
+    if landmarks.dense is not None and int(np.isfinite(head.landmarks468_uv).all(1).sum()) > 300:
+        points, dense = landmarks.dense, True
     anchors = _anchors(head, dense)
-    observed = (landmarks.dense if dense else landmarks.points)[anchors.points_used].astype(
-        np.float64
-    )
+    observed = points[anchors.points_used].astype(np.float64)
     solver = _Solver(head, anchors, observed, image_size, focal_px, dense)
     solver.run()
     return solver.result(landmarks)
