@@ -104,13 +104,17 @@ class _Worker:
         check_replaceable(target)
         name = target.name
 
+        last_total = 0
+
         def progress(stage: str, of: str, done: int, total: int, message: str) -> None:
+            nonlocal last_total
+            last_total = total
             self._send(identity, stage=stage, of=of, done=done, total=total, message=message)
 
         result = self._warm_pipeline(settings, progress, name).decompose(
             Path(photo), uv_texture=settings.uv_texture, progress=progress
         )
-        progress("writing", name, 0, 0, "")
+        progress("writing", name, last_total, last_total, "")
         return write_result(result, target, settings.bits)
 
     def _warm_pipeline(self, settings: Settings, progress: Progress, name: str) -> Pipeline:

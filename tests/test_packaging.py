@@ -168,3 +168,12 @@ def test_every_room_opens_with_its_sentence(repository: Path) -> None:
         if "__pycache__" not in path.parts:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             assert ast.get_docstring(tree), f"{path.relative_to(repository)} has no docstring"
+
+
+def test_pinned_packages_work_together() -> None:
+    """--no-deps checks nothing, so the pairs that are known to quarrel are tried here."""
+    code = "from torch.utils.tensorboard import SummaryWriter; import pkg_resources, mediapipe, cv2"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
