@@ -93,7 +93,7 @@ class Bank:
         self.unwrap_masks = UnwrapMasks(
             *(self._t[k].float()[None] / 255 for k in ("reach", "eye_slit", "mouth_ring"))
         )
-        self.head = lru_cache(maxsize=12)(self._head)
+        self.head = lru_cache(maxsize=24)(self._head)
 
     def portrait_band(self, index: int) -> Tensor:
         """Fine log-albedo band (3, 512, 512) of a photo, zero where it was not seen."""

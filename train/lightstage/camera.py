@@ -56,11 +56,11 @@ def tone_curve(dice: Dice, linear: Tensor) -> Tensor:
         encoded = linear_to_srgb(linear)
     else:
         encoded = linear.clamp_min(1e-5) ** (1 / dice.uniform(1.9, 2.5))
-    contrast = dice.uniform(-0.12, 0.3)
+    contrast = dice.uniform(-0.1, 0.45)
     curved = encoded * encoded * (3 - 2 * encoded)
     encoded = encoded + contrast * (curved - encoded)
     grey = (encoded * torch.tensor(_YCC[0], device=encoded.device)[:, None, None]).sum(0)
-    return (grey + (encoded - grey) * dice.uniform(0.82, 1.18)).clamp(0, 1)
+    return (grey + (encoded - grey) * dice.uniform(0.85, 1.4)).clamp(0, 1)
 
 
 def compress(encoded: Tensor, quality: float) -> Tensor:

@@ -20,8 +20,8 @@ class LightStageConfig:
     blotches: float = 0.6
     uneven_pigment: float = 0.25
     vitiligo: float = 0.02
-    makeup: float = 0.25
-    lipstick: float = 0.16
+    makeup: float = 0.3
+    lipstick: float = 0.2
     brows: float = 0.97
     beard: float = 0.36
     scalp_hair: float = 0.88
@@ -29,12 +29,12 @@ class LightStageConfig:
     wrinkles: float = 1.0
     real_bands: float = 0.6
     """Chance of fine colour and relief bands carried over from permitted scans and skins."""
-    portrait_bands: float = 0.4
+    portrait_bands: float = 0.5
     """Chance that brows, lips and fine skin come from a mix of real photos' bands."""
     detail_gain: tuple[float, float] = (0.5, 1.5)
     """Range of the gain of the displacement."""
-    mild_light: float = 0.34
-    hard_light: float = 0.3
+    mild_light: float = 0.4
+    hard_light: float = 0.36
     """Chance of a one-sided hard key light with sharp cast shadows."""
     coloured_light: float = 0.25
     extra_lights: float = 0.45

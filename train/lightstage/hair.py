@@ -127,7 +127,7 @@ def lashes(dice: Dice, regions: Regions, amount: float) -> Tensor:
         cover += strokes(path[index], angle, lengths, -out * spread * 0.6,
                          0.9 + 0.5 * dice.rand(count), size) * 0.55  # fmt: skip
     line = torch.exp(-((regions.distance("eye_line") / dice.uniform(2.0, 4.5)) ** 2))
-    return (1 - torch.exp(-cover)) * min(1.0, amount) + (1 - (1 - torch.exp(-cover))) * line * 0.75
+    return (1 - torch.exp(-cover)) * min(1.0, amount) + (1 - (1 - torch.exp(-cover))) * line * 0.85
 
 
 def _scatter(dice: Dice, zone: Tensor, count: int, top: float = 420.0) -> Tensor:

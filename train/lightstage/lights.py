@@ -153,6 +153,8 @@ def sample_illumination(
     radiance = radiance * tint
     grey = (radiance @ weight)[:, None]
     radiance = grey + (radiance - grey) * dice.uniform(0.4, 1.0)
+    even = dice.uniform(0.0, 0.55)  # walls, clothes and reflectors fill every real scene
+    radiance = radiance * (1 - even) + radiance.mean(0) * even
     mild = dice.chance(config.mild_light)
     light = Illumination(radiance, mild=mild)
     sky_irradiance = math.pi * float((radiance @ weight).mean())
@@ -170,12 +172,12 @@ def sample_illumination(
     if dice.chance(config.hard_light):
         azimuth = dice.choice([-1, 1]) * dice.uniform(20, 110)
         key = _direction(dice, azimuth, dice.uniform(-10, 65), device)
-        power = _color(dice, config, device) * sky_irradiance * dice.log_uniform(0.6, 4.0)
+        power = _color(dice, config, device) * sky_irradiance * dice.log_uniform(0.5, 3.0)
         light.hard.append(HardLight(key, power, dice.log_uniform(0.0006, 0.009)))
     count = dice.integer(1, 3) if dice.chance(config.extra_lights) else 0
     for _ in range(count):
         where = _direction(dice, dice.uniform(-150, 150), dice.normal(20, 25), device)
-        power = _color(dice, config, device) * sky_irradiance * dice.log_uniform(0.2, 3.0)
+        power = _color(dice, config, device) * sky_irradiance * dice.log_uniform(0.2, 2.0)
         lamp = soft_box(where, dice.log_uniform(14, 50), power, directions)
         light.radiance = light.radiance + lamp
     return light

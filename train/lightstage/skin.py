@@ -123,7 +123,7 @@ def _borrowed_band(dice: Dice, bank: Bank, regions: Regions) -> Tensor:
             0.8 * regions.soft("beard", 40),
         ]
     )
-    gain = 0.45 + 0.65 * features.amax(0)
+    gain = 0.6 + 0.6 * features.amax(0)
     return torch.where(mixed > 0, 0.5 * mixed, mixed.clamp_min(-1.2)) * gain
 
 
@@ -150,13 +150,13 @@ def sample_skin(
     # Melanin and blood vary in log space, from wide patches to the texel.
     fm = fm0 + contrast * (
         0.045 * fractal(dice, size, 320, 2)
-        + dice.uniform(0.01, 0.04) * fractal(dice, size, 70, 3)
+        + dice.uniform(0.015, 0.06) * fractal(dice, size, 70, 3)
         + dice.uniform(0.015, 0.045) * fractal(dice, size, 14, 3)
     )
     fb = fb0 + contrast * (
-        0.10 * fractal(dice, size, 260, 2)
-        + dice.uniform(0.02, 0.12) * fractal(dice, size, 60, 3)
-        + dice.uniform(0.02, 0.12) * fractal(dice, size, 14, 3)
+        0.13 * fractal(dice, size, 260, 2)
+        + dice.uniform(0.03, 0.16) * fractal(dice, size, 70, 3)
+        + dice.uniform(0.03, 0.16) * fractal(dice, size, 16, 3)
     )
     venous = torch.zeros(size, size, device=device)
     lips = torch.zeros(size, size, device=device)
@@ -198,8 +198,16 @@ def sample_skin(
     fb = fb + wrinkles * 0.3
 
     albedo = bank.skin_table.color(fm, fb, venous.clamp(0, 1)) * _column(tint, fm)
+    # Flushed skin: redder than the model's mauve, as blood near the surface is.
+    flush = dice.uniform(0, 1) * regions.soft("cheeks", 70, 30) + dice.uniform(0, 1) * regions.soft(
+        "nose", 60
+    )
+    flush = flush + dice.uniform(0, 0.8) * regions.soft("lid", 18, 6)
+    flush = flush + dice.uniform(0.1, 0.5) * fractal(dice, size, dice.uniform(40, 140), 3)
+    flush = flush[None] * _column((0.03, -0.11, -0.09), fm) * contrast * 0.7 * (1 - 0.5 * darkness)
+    albedo = albedo * torch.exp(flush)
     # Lips: blood right under a thin epithelium, redder than any dermis of the model.
-    redness = dice.uniform(0.1, 0.75) * (1 - 0.8 * darkness)
+    redness = dice.uniform(0.2, 1.0) * (1 - 0.75 * darkness)
     lip_tint = _column((0.80, 0.46, 0.56), fm) * (1 + 0.12 * _furrows(dice, size))
     albedo = albedo * (1 + lips * redness * (lip_tint - 1))
     band = torch.zeros_like(albedo)
@@ -218,8 +226,12 @@ def sample_skin(
             band = band + scan * (1 - hide) * scan_gain
     borrowed = config.portrait_bands > 0 and dice.chance(config.portrait_bands)
     if borrowed:
-        band = band * 0.5 + _borrowed_band(dice, bank, regions)
+        band = band * 0.6 + _borrowed_band(dice, bank, regions)
     albedo = albedo * torch.exp(band)
+
+    # The dark of nostrils and the shade of wings and lids that no de-lighting takes out.
+    hole = regions.soft("nostrils", dice.uniform(5, 12), dice.uniform(-6, 2))
+    albedo = albedo * (1 - hole * dice.uniform(0.1, 0.75))
 
     # Tissue that is neither skin nor hair: the rim of the lids.
     rim = torch.exp(-((regions.distance("eye_line") / 6.0) ** 2)) * dice.uniform(0.1, 0.5)
@@ -319,18 +331,18 @@ def _regional(dice, regions, fm, fb, contrast, darkness, age):
     wobble = fractal(dice, size, 40, 3) * 3
     edge = dice.uniform(2.5, 7)
     lips = regions.soft("lips", edge, dice.normal(0, 2.5), wobble * 0.5)
-    red = dice.uniform(0.05, 0.6)
-    fb = fb + dice.uniform(0.2, 0.8) * regions.soft("cheeks", 70, 40, wobble * 5)
+    red = dice.uniform(0.05, 0.7)
+    fb = fb + dice.uniform(0.2, 1.0) * regions.soft("cheeks", 70, 30, wobble * 5)
     fb = fb + red * regions.soft("nose", 75, -5, wobble * 2)
     fb = fb + dice.uniform(0.3, 0.8) * regions.soft("ears", 14)
-    fb = fb + dice.uniform(0.2, 0.8) * regions.soft("lid", 16, 4)
-    fb = fb + dice.uniform(0.2, 0.9) * torch.exp(-((regions.distance("nostrils") / 16) ** 2))
+    fb = fb + dice.uniform(0.2, 1.2) * regions.soft("lid", 16, 4)
+    fb = fb + dice.uniform(0.3, 1.4) * torch.exp(-((regions.distance("nostrils") / 16) ** 2))
     eye = regions.soft("under_eye", dice.uniform(12, 26), 6, wobble)
     fm = fm + eye * dice.uniform(-0.05, 0.2) * contrast * (0.6 + 0.6 * darkness)
-    fb = fb + eye * dice.uniform(0.0, 0.5)
+    fb = fb + eye * dice.uniform(0.0, 0.9)
     venous = eye * dice.uniform(0.2, 1.0)
     lid = regions.soft("lid", dice.uniform(10, 24), 2)
-    fm = fm + lid * dice.uniform(-0.1, 0.28) * (0.5 + darkness)
+    fm = fm + lid * dice.uniform(-0.1, 0.5) * (0.6 + darkness)
     fm = fm + regions.soft("forehead", 80) * dice.normal(0.05, 0.1) * contrast
     around = torch.exp(-(((regions.distance("lips") - 10) / 30) ** 2))
     fm = fm + around * dice.uniform(-0.12, 0.22) * (0.35 + darkness)
