@@ -23,7 +23,7 @@ from .rerender import draw_over_photo, head_space_normals, shade_texture, tangen
 from .result import Result
 from .shading import environment_from_sh, estimate_light
 from .unwrap import UVTexture, unwrap
-from .weights import EMBEDDED_DIR, file_hashes, load_stage
+from .weights import EMBEDDED_DIR, file_hashes, load_stage, read_metadata, stage_path
 
 _EYE_SKIN = ((0.34, 0.57), (0.66, 0.57))
 """UV just below the eyes, where the light on the irises is read."""
@@ -68,6 +68,10 @@ class Pipeline:
                 memory_format=torch.channels_last  # type: ignore[call-overload]
             )
             for stage in ("maginet", "refinement", "pix2pixhd")
+        }
+        self._trained_px = {
+            stage: int(read_metadata(stage_path(stage, weights_dir)).get("size", default))
+            for stage, default in (("maginet", 512), ("pix2pixhd", 1024))
         }
         self._hashes = file_hashes(weights_dir or EMBEDDED_DIR)
 
@@ -167,21 +171,46 @@ class Pipeline:
         """Texture (S, S, 3) -> the six passes as stored, (S, S, C) float32 [0, 1]."""
         with torch.inference_mode():
             full = torch.from_numpy(np.ascontiguousarray(texture.transpose(2, 0, 1)))[None]
-            full = (full.float() * 2.0 - 1.0).to(self.device, memory_format=torch.channels_last)
-            half = torch.nn.functional.interpolate(full, scale_factor=0.5, mode="area")
+            full = (full.float() * 2.0 - 1.0).to(self.device)
             with steps("maginet"):
-                coarse = self.networks["maginet"](half)
+                coarse = self._albedo(_resized(full, self.size // 2))
             with steps("refinement"):
                 refined = _call(self.networks["refinement"], coarse, full)
                 albedo = self._blend(full, refined)
             with steps("pix2pixhd"):
-                stack = _call(self.networks["pix2pixhd"], albedo, full)
+                stack = self._stack(albedo, full)
         passes = {"albedo": _to_numpy(albedo[0])}
         for row in STAGE3_PASSES:
             triple = _to_numpy(stack[0, stage3_slice(row.key)])
             passes[row.key] = triple if row.channels == 3 else triple.mean(-1, keepdims=True)
         passes["normal"] = _unit_normals(passes["normal"])
         return passes
+
+    def _albedo(self, photo: torch.Tensor) -> torch.Tensor:
+        """Stage I: (1, 3, H, H) -> albedo. A ratio, being smooth, is predicted at its training size and resized."""
+        network = self.networks["maginet"]
+        trained = self._trained_px["maginet"]
+        if network.output == "ratio" and trained != photo.shape[-1]:
+            return network.divide_light(photo, network.log_ratio(_resized(photo, trained)))
+        return network(photo)
+
+    def _stack(self, albedo: torch.Tensor, photo: torch.Tensor) -> torch.Tensor:
+        """Stage III: (1, 3, S, S) -> (1, 15, S, S), predicted at the size it was trained at.
+
+        InstanceNorm makes the network depend on scale. The raw diffuse is resized as a ratio to the albedo, so it
+        keeps the albedo's detail.
+        """
+        network, trained = self.networks["pix2pixhd"], self._trained_px["pix2pixhd"]
+        if trained == self.size:
+            return _call(network, albedo, photo)
+        small = _resized(albedo, trained)
+        stack = _call(network, small, _resized(photo, trained))
+        out = _resized(stack, self.size)
+        raw, floor = stage3_slice("raw_diffuse"), 0.02
+        ratio = (stack[:, raw] * 0.5 + 0.5 + floor) / (small * 0.5 + 0.5 + floor)
+        full = (albedo * 0.5 + 0.5 + floor) * _resized(ratio, self.size) - floor
+        out[:, raw] = full * 2.0 - 1.0
+        return out
 
     def _blend(self, photo: torch.Tensor, albedo: torch.Tensor) -> torch.Tensor:
         """Part of the light removed only: the geometric mean of photo and albedo, weighted by ``light_removal``."""
@@ -238,6 +267,17 @@ def pick_device(name: str) -> torch.device:
 def _call(network: torch.nn.Module, albedo: torch.Tensor, photo: torch.Tensor) -> torch.Tensor:
     """Networks built with guide=True also see the photo's texture."""
     return network(albedo, photo) if getattr(network, "guide", False) else network(albedo)
+
+
+def _resized(x: torch.Tensor, size: int) -> torch.Tensor:
+    """(B, C, H, H) at another size: averaged when smaller, bilinear when larger; channels last."""
+    if x.shape[-1] > size:
+        x = torch.nn.functional.interpolate(x, size=(size, size), mode="area")
+    elif x.shape[-1] < size:
+        x = torch.nn.functional.interpolate(
+            x, size=(size, size), mode="bilinear", align_corners=False
+        )
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -61,16 +61,15 @@ def draw_over_photo(
     corners = mesh.uv[mesh.uv_faces[raster.triangle[seen]]]
     uv = (raster.weights[seen][..., None] * corners).sum(1)
     size = texture.shape[0]
-    columns = (uv[:, 0] * size - 0.5).astype(np.float32)[None]
-    rows = ((1.0 - uv[:, 1]) * size - 0.5).astype(np.float32)[None]
-    color = cv2.remap(texture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
-    trust = cv2.remap(confidence.astype(np.float32), columns, rows, cv2.INTER_LINEAR)[0]
-    alpha = np.zeros((height, width), np.float32)
-    alpha[seen] = np.clip(trust * 2.0, 0, 1)
-    alpha = cv2.GaussianBlur(cv2.erode(alpha, np.ones((3, 3), np.uint8)), (0, 0), 1.5)
-    layer = canvas.copy()
-    layer[seen] = color
-    return canvas * (1 - alpha[..., None]) + layer * alpha[..., None]
+    columns, rows = np.zeros((2, height, width), np.float32)
+    columns[seen] = uv[:, 0] * size - 0.5
+    rows[seen] = (1.0 - uv[:, 1]) * size - 0.5
+    color = cv2.remap(texture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    trust = cv2.remap(confidence.astype(np.float32), columns, rows, cv2.INTER_LINEAR)
+    alpha = np.where(seen, np.clip(trust * 2.0, 0, 1), 0).astype(np.float32)
+    alpha = cv2.GaussianBlur(cv2.erode(alpha, np.ones((3, 3), np.uint8)), (0, 0), 1.5)[..., None]
+    layer = np.where(seen[..., None], color, canvas)
+    return canvas * (1 - alpha) + layer * alpha
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
