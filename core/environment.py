@@ -139,7 +139,7 @@ def estimate_light(
     weight: np.ndarray,
     *,
     max_samples: int = 20_000,
-    smoothness: float = 2e-3,
+    smoothness: float = 1e-2,
     color_smoothness: float = 0.2,
 ) -> np.ndarray:
     """Light of the photo as SH radiance coefficients (9, 3) float32, linear, head space. Numpy only.
@@ -161,7 +161,7 @@ def estimate_light(
         )
 
     def pick(values: np.ndarray, channels: int) -> np.ndarray:
-        return np.asarray(values, np.float64).reshape(-1, channels)[chosen]
+        return np.asarray(values).reshape(-1, channels)[chosen].astype(np.float64)
 
     ratio = srgb_to_linear(pick(texture_srgb, 3)) / np.maximum(
         srgb_to_linear(pick(albedo_srgb, 3)), 0.02
