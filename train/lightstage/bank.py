@@ -126,15 +126,14 @@ class Bank:
 
 def unwrap_masks() -> dict[str, np.ndarray]:
     """Where core/unwrap.py trusts a photo: reach, eye_slit, mouth_ring, (256, 256) uint8."""
+    from core.facemesh import EYE_RINGS, LIP_RINGS
     from core.head_model import HeadModel
     from core.skin_segment import face_trust, fill_uv_polygon
-    from core.unwrap import _EYE_RINGS as EYE_RINGS
-    from core.unwrap import _MOUTH_RING as MOUTH_RING
 
     head, size = HeadModel.load(), POSITION_SIZE
     uv = head.landmarks468_uv
     eyes = np.maximum(*(fill_uv_polygon(uv[list(ring)], size) for ring in EYE_RINGS))
-    mouth = fill_uv_polygon(uv[list(MOUTH_RING)], size)
+    mouth = fill_uv_polygon(uv[list(LIP_RINGS[-1])], size)
     masks = {"reach": face_trust(head, size), "eye_slit": eyes, "mouth_ring": mouth}
     return {k: np.round(v * 255).astype(np.uint8) for k, v in masks.items()}
 
@@ -144,7 +143,9 @@ def nearest_inside(inside: np.ndarray, margin: int = 1) -> np.ndarray:
     from scipy.ndimage import binary_erosion, distance_transform_edt
 
     core = binary_erosion(inside, iterations=margin) if margin else inside
-    row, col = distance_transform_edt(~core, return_distances=False, return_indices=True)
+    row, col = np.asarray(
+        distance_transform_edt(np.logical_not(core), return_distances=False, return_indices=True)
+    )
     return (row * inside.shape[1] + col).astype(np.int32).reshape(-1)
 
 

@@ -133,19 +133,13 @@ class LightStage:
         view = view_direction(yaw, pitch, self.device)
         mask = face.truth["mask"]
         tone = (skin.albedo * mask).sum((1, 2)) / mask.sum().clamp_min(1)
-        visible, shadow_of = None, None
-        if dice.chance(config.hat_shadow):
-            brim = faults.HatBrim(dice, self.device)
-            visible = brim.visible(head, self.bank.directions)
-
-            def shadow_of(direction: Tensor) -> Tensor:
-                return brim.blocks(head.position, direction)
-
+        brim = faults.HatBrim(dice, self.device) if dice.chance(config.hat_shadow) else None
         lit = shade(
             head, self.bank.directions, light, face.relief.normal, face.relief.cavity, view,
             dice.uniform(0.28, 0.5), bleed=dice.chance(config.subsurface), bounce=tone,
-            gloss=config.specular, shadows=config.cast_shadows, visible=visible,
-            shadow_of=shadow_of,
+            gloss=config.specular, shadows=config.cast_shadows,
+            visible=brim and brim.visible(head, self.bank.directions),
+            shadow_of=brim and (lambda direction: brim.blocks(head.position, direction)),
         )  # fmt: skip
         shine = dice.log_uniform(0.15, 0.95) * (0.4 if light.mild and dice.chance(0.5) else 1.0)
         shine = shine * (2.0 * face.relief.specular) * (1 - 0.7 * skin.hair[None])

@@ -13,6 +13,7 @@ from core.color import linear_srgb_to_lab
 from . import hair
 from .bank import Bank
 from .config import LightStageConfig
+from .makeup import apply_makeup, column, paint
 from .regions import Regions
 from .texture import (
     LAYOUT,
@@ -57,11 +58,6 @@ class Skin:
     ita_deg: float
     gloss: Tensor
     """(S, S) extra specular of lipstick and other make-up."""
-
-
-def _paint(base: Tensor, color: tuple[float, float, float], opacity: Tensor) -> Tensor:
-    c = torch.tensor(color, device=base.device)[:, None, None]
-    return base * (1 - opacity) + c * opacity
 
 
 def _spots(dice: Dice, zone: Tensor, count: int, sigma: float, size: int) -> Tensor:
@@ -197,18 +193,18 @@ def sample_skin(
     fm = fm + wrinkles * 0.1 * contrast
     fb = fb + wrinkles * 0.3
 
-    albedo = bank.skin_table.color(fm, fb, venous.clamp(0, 1)) * _column(tint, fm)
+    albedo = bank.skin_table.color(fm, fb, venous.clamp(0, 1)) * column(tint, fm)
     # Flushed skin: redder than the model's mauve, as blood near the surface is.
     flush = dice.uniform(0, 1) * regions.soft("cheeks", 70, 30) + dice.uniform(0, 1) * regions.soft(
         "nose", 60
     )
     flush = flush + dice.uniform(0, 0.8) * regions.soft("lid", 18, 6)
     flush = flush + dice.uniform(0.1, 0.5) * fractal(dice, size, dice.uniform(40, 140), 3)
-    flush = flush[None] * _column((0.03, -0.11, -0.09), fm) * contrast * 0.7 * (1 - 0.5 * darkness)
+    flush = flush[None] * column((0.03, -0.11, -0.09), fm) * contrast * 0.7 * (1 - 0.5 * darkness)
     albedo = albedo * torch.exp(flush)
     # Lips: blood right under a thin epithelium, redder than any dermis of the model.
     redness = dice.uniform(0.2, 1.0) * (1 - 0.75 * darkness)
-    lip_tint = _column((0.80, 0.46, 0.56), fm) * (1 + 0.12 * _furrows(dice, size))
+    lip_tint = column((0.80, 0.46, 0.56), fm) * (1 + 0.12 * _furrows(dice, size))
     albedo = albedo * (1 + lips * redness * (lip_tint - 1))
     band = torch.zeros_like(albedo)
     flow, scan_gain = scan_flow(dice, size), 0.0
@@ -238,7 +234,7 @@ def sample_skin(
     albedo = albedo * (1 - rim * torch.tensor([0.25, 0.5, 0.45], device=device)[:, None, None])
 
     gloss = torch.zeros(size, size, device=device)
-    albedo, lash_gain, gloss = _makeup(dice, config, regions, albedo, lips, gloss, darkness)
+    albedo, lash_gain, gloss = apply_makeup(dice, config, regions, albedo, lips, gloss, darkness)
     color = hair.sample_color(dice, ita, age)
     whole = dice.chance(config.whole_layout)
     seen = smoothstep(0.0, 0.5, blur(resize(bank.unwrap_masks.reach, size), 10))[0]
@@ -251,15 +247,15 @@ def sample_skin(
         shade = torch.tensor([0.85, 0.75, 0.68], device=device)[:, None, None] * roots
         albedo = albedo * (1 - shade * (1.0 if sum(color) < 0.4 else 0.3))
         tint = dice.uniform(0.9, 1.6)
-        albedo = _paint(albedo, tuple(min(0.7, c * tint) for c in color), beard * 0.92)
+        albedo = paint(albedo, tuple(min(0.7, c * tint) for c in color), beard * 0.92)
     if dice.chance(config.brows * (0.25 if borrowed else 1.0)):
         brow = hair.brows(dice, regions)
         tint = dice.log_uniform(0.7, 1.5)
         darker = tuple(min(0.5, c * tint * (0.75 if sum(color) > 0.2 else 1.0)) for c in color)
-        albedo = _paint(albedo, darker, brow * dice.uniform(0.75, 0.97))
+        albedo = paint(albedo, darker, brow * dice.uniform(0.75, 0.97))
     lash = hair.lashes(dice, regions, lash_gain)
     dark = tuple(min(0.1, c * 0.6) for c in color)
-    albedo = _paint(albedo, dark, lash * dice.uniform(0.5, 0.9))
+    albedo = paint(albedo, dark, lash * dice.uniform(0.5, 0.9))
     if dice.chance(config.scalp_hair):
         scalp, streaks = hair.scalp(dice, regions)
         tone = torch.tensor(color, device=device)[:, None, None] * streaks
@@ -276,7 +272,7 @@ def sample_skin(
     else:
         stubble = regions.soft("hair", 60) * dice.uniform(0, 0.4) * (1.0 if whole else seen)
         grain = torch.sigmoid(noise(dice, size, 4)[0] * 2)
-        scene = albedo = _paint(albedo, color, stubble * grain)
+        scene = albedo = paint(albedo, color, stubble * grain)
         scalp = stubble * grain
     every = 1 - (1 - brow) * (1 - beard) * (1 - lash) * (1 - scalp)
     if not whole:
@@ -377,46 +373,3 @@ def _furrows(dice: Dice, size: int) -> Tensor:
         strength = torch.sigmoid(1.5 * noise(dice, size, 26)[0])
         out = out + sample_at(pattern[..., :1024], fan * 1.0, y)[0] * strength
     return out * 1.3
-
-
-def _makeup(dice, config, regions, albedo, lips, gloss, darkness):
-    """Foundation, blush, shadow, liner, lipstick. Returns albedo, strength of lashes, gloss."""
-    lash_gain = dice.uniform(0.3, 1.0)
-    if dice.chance(config.makeup):
-        size = regions.size
-        lash_gain = dice.uniform(0.8, 1.7)
-        if dice.chance(0.5):
-            even = dice.uniform(0.2, 0.7) * regions.soft("face", 40)
-            albedo = torch.lerp(albedo, blur(albedo, 30), even * (1 - lips))
-        if dice.chance(0.5):
-            blush = regions.soft("cheeks", 60, 10) * dice.uniform(0.08, 0.4)
-            tint = (1.0, dice.uniform(0.5, 0.75), dice.uniform(0.5, 0.8))
-            albedo = albedo * (1 - blush + blush * _column(tint, albedo))
-        if dice.chance(0.6):
-            tint = dice.choice(
-                [(0.5, 0.35, 0.3), (0.35, 0.3, 0.33), (0.55, 0.4, 0.5), (0.9, 0.7, 0.6),
-                 (0.3, 0.4, 0.5), (0.6, 0.45, 0.25), (0.2, 0.2, 0.2)]
-            )  # fmt: skip
-            shadow = regions.soft("lid", 14, dice.uniform(-2, 12)) * dice.uniform(0.15, 0.75)
-            albedo = albedo * (1 - shadow + shadow * _column(tint, albedo))
-        if dice.chance(0.6):
-            y = layout_grid(size, albedo.device)[1]
-            line = torch.exp(-((regions.distance("eye_line") / dice.uniform(3, 8)) ** 2))
-            line = line * (1.0 if dice.chance(0.4) else smoothstep(400, 384, y))
-            albedo = _paint(albedo, (0.015, 0.012, 0.012), line * dice.uniform(0.4, 0.95))
-    if dice.chance(config.lipstick):
-        color = dice.choice(
-            [(0.45, 0.03, 0.05), (0.3, 0.02, 0.05), (0.5, 0.12, 0.14), (0.55, 0.2, 0.2),
-             (0.35, 0.12, 0.1), (0.14, 0.02, 0.04), (0.6, 0.1, 0.25), (0.25, 0.08, 0.07)]
-        )  # fmt: skip
-        gain = dice.uniform(0.7, 1.3) * (1 - 0.4 * darkness)
-        grey = albedo.mean(0, keepdim=True)
-        detail = grey / blur(grey, 12).clamp_min(1e-3)
-        cover = regions.soft("lips", 2.5, dice.uniform(-1.5, 2.0)) * dice.uniform(0.35, 0.95)
-        albedo = albedo * (1 - cover) + _column(color, albedo) * gain * detail * cover
-        gloss = gloss + cover * dice.uniform(0, 0.35)
-    return albedo, lash_gain, gloss
-
-
-def _column(color: tuple[float, float, float], like: Tensor) -> Tensor:
-    return torch.tensor(color, device=like.device)[:, None, None]

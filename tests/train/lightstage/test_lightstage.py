@@ -35,7 +35,8 @@ def bank_path(shared_data, tmp_path_factory):
     from train.lightstage.bank import model_heads
 
     maps, inside, landmarks = model_heads(3, seed=5)
-    return build_bank(shared_data, tmp_path_factory.mktemp("bank"), maps, inside, landmarks)
+    folder = tmp_path_factory.mktemp("bank")
+    return build_bank(shared_data, folder, maps, inside, landmarks, portraits=("005", "056"))
 
 
 @pytest.fixture(scope="module")
