@@ -31,6 +31,7 @@ MAX_RESIDUAL_IOD = 0.10
 _NOISE_IOD = 0.012
 _CAUCHY = 3.0
 _EFFECTIVE_POINTS = 220.0
+_TURN_DISTRUST = 6.0
 _EXPRESSION_SIGMA = 0.35
 _EXPRESSION_SPARSE = 0.8
 _ITERATIONS = 24
@@ -179,9 +180,12 @@ class _Solver:
         self.basis = np.concatenate([anchors.basis.identity, anchors.basis.expression]).astype(
             np.float64
         )
-        self.weight = anchors.weight * np.sqrt(_EFFECTIVE_POINTS / len(observed))
+        self.weight = anchors.weight.copy()
         self.active = np.ones(len(observed), bool)
         self._start_pose()
+        # the detector's own guess at depth bends the points of a turned head: trust the mean head more
+        turn = np.clip(-self.R[2, 2], 0.3, 1.0) ** _TURN_DISTRUST
+        self.weight *= np.sqrt(_EFFECTIVE_POINTS * turn / len(observed))
 
     def _start_pose(self) -> None:
         """PnP of the mean head, without the oval."""
