@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 _CANDIDATES = 24
 _MORE_CANDIDATES = 400
@@ -95,7 +95,7 @@ class UVLocator:
 
     def __init__(self, uv: np.ndarray, uv_faces: np.ndarray) -> None:
         self._corners = uv[uv_faces].astype(np.float64)
-        self._tree = cKDTree(self._corners.mean(1))
+        self._tree = KDTree(self._corners.mean(1))
 
     def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N, 2) -> triangle (N,), weights (N, 3) clamped to the triangle, inside (N,) bool."""

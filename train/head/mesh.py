@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import Delaunay, cKDTree
+from scipy.spatial import Delaunay, KDTree
 
 from core.head_model import HeadMesh
 from core.uv_raster import UVLocator, rasterize_uv
@@ -102,14 +102,19 @@ def build_mesh(
 
 
 def _clear_of_rims(points: np.ndarray, num_rim: int) -> np.ndarray:
-    """(N,) bool, False for inside points in the diametral circle of two rim neighbours: they would hide the rim edge."""
+    """(N,) bool, False for inside points in the diametral circle of a rim edge: they would hide that edge."""
     rim, inside = points[:num_rim], points[num_rim:]
-    _, near = cKDTree(rim).query(inside, k=6)
+    tree = KDTree(rim)
+    spacing = tree.query(rim, k=3)[0][:, 2]  # to the farther of the two neighbours along the rim
+    _, near = tree.query(inside, k=12)
     clear = np.ones(len(points), dtype=bool)
-    for i in range(6):
+    for i in range(near.shape[1]):
         for j in range(i):
-            to_first, to_second = rim[near[:, i]] - inside, rim[near[:, j]] - inside
-            clear[num_rim:] &= (to_first * to_second).sum(1) > 0
+            first, second = rim[near[:, i]], rim[near[:, j]]
+            longest = 1.5 * np.minimum(spacing[near[:, i]], spacing[near[:, j]])
+            edge = np.linalg.norm(first - second, axis=1) < longest
+            hidden = ((first - inside) * (second - inside)).sum(1) <= 0
+            clear[num_rim:] &= ~(edge & hidden)
     return clear
 
 
@@ -361,14 +366,14 @@ def _blue_noise(
     wanted = np.full(len(points), spacing.inner_mm)
     if not inner:
         features = vertices[landmarks[np.r_[27:68]]]
-        distance = cKDTree(features).query(points)[0] * 1e3
+        distance = KDTree(features).query(points)[0] * 1e3
         eyes_mouth = spacing.feature_mm + (spacing.face_mm - spacing.feature_mm) * np.clip(
             (distance - 5) / 14, 0, 1
         )
         wanted = eyes_mouth + (spacing.far_mm - spacing.face_mm) * np.clip(
             (distance - 55) / 60, 0, 1
         )
-        from_eye = cKDTree(vertices[landmarks[36:48]]).query(points)[0] * 1e3
+        from_eye = KDTree(vertices[landmarks[36:48]]).query(points)[0] * 1e3
         wanted = np.minimum(
             wanted, spacing.eye_mm + np.clip((from_eye - 3) / 8, 0, None) * spacing.face_mm
         )
@@ -387,15 +392,15 @@ def _blue_noise(
     seeds = texels[rng.choice(len(texels), count, replace=False, p=density / density.sum())]
     jitter = rng.normal(scale=1e-5, size=seeds.shape)
     seeds = seeds + jitter
-    rim = cKDTree(rim_uv)
+    rim = KDTree(rim_uv)
     for _ in range(40):
-        own = cKDTree(seeds).query(texels)[1]
+        own = KDTree(seeds).query(texels)[1]
         weight = np.bincount(own, density, len(seeds))
         moved = np.stack(
             [np.bincount(own, density * texels[:, k], len(seeds)) for k in range(2)], 1
         )
         seeds = np.where(weight[:, None] > 0, moved / np.maximum(weight[:, None], 1e-12), seeds)
-    local = np.sqrt(1.0 / np.maximum(density[cKDTree(texels).query(seeds)[1]], 1e-9))
+    local = np.sqrt(1.0 / np.maximum(density[KDTree(texels).query(seeds)[1]], 1e-9))
     keep = rim.query(seeds)[0] > 0.55 * local
     if symmetric:
         keep &= (0.5 - seeds[:, 0]) > 0.28 * local
@@ -421,4 +426,4 @@ def _centre_line(texels: np.ndarray, density: np.ndarray, rim_uv: np.ndarray) ->
     line = np.asarray(points)
     local = np.interp(line[:, 1], v, step)
     inside = np.abs(v[np.searchsorted(v, line[:, 1]).clip(0, len(v) - 1)] - line[:, 1]) < 2 / GRID
-    return line[inside & (cKDTree(rim_uv).query(line)[0] > 0.5 * local)]
+    return line[inside & (KDTree(rim_uv).query(line)[0] > 0.5 * local)]

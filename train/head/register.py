@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as sla
 import trimesh
 from scipy.interpolate import RBFInterpolator
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from .sources import (
     ICT_MOUTH,
@@ -93,7 +93,7 @@ class _Surface:
         self.corners, self.weights = corners, weights
         self.points = np.einsum("nk,nkd->nd", weights, vertices[corners])
         self.normals = np.einsum("nk,nkd->nd", weights, normals[corners])
-        self.tree = cKDTree(np.concatenate([self.points, NORMAL_WEIGHT_M * self.normals], 1))
+        self.tree = KDTree(np.concatenate([self.points, NORMAL_WEIGHT_M * self.normals], 1))
 
     def nearest(self, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         _, index = self.tree.query(np.concatenate([points, NORMAL_WEIGHT_M * normals], 1))
