@@ -92,6 +92,16 @@ def linear_srgb_to_lab(x: Array, dim: int = -1) -> Array:
     return _stack((116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])), dim)
 
 
+def lab_to_linear_srgb(lab: np.ndarray) -> np.ndarray:
+    """CIELAB D65 (..., 3) -> linear sRGB (..., 3), not clipped; the inverse of ``linear_srgb_to_lab``. Numpy only."""
+    fy = (lab[..., 0] + 16.0) / 116.0
+    f = np.stack([fy + lab[..., 1] / 500.0, fy, fy - lab[..., 2] / 200.0], axis=-1)
+    delta = 6.0 / 29.0
+    relative = np.where(f > delta, f**3, 3.0 * delta**2 * (f - 4.0 / 29.0))
+    xyz = relative * np.asarray(WHITE_D65)
+    return xyz @ np.linalg.inv(np.asarray(SRGB_TO_XYZ)).T
+
+
 def ita_deg(srgb: Array, dim: int = -1) -> Array:
     """Individual typology angle of sRGB-encoded colours, degrees in (-90, 90]; the channel axis is removed.
 

@@ -22,11 +22,14 @@ from .report import Progress, Steps, make_report
 from .rerender import draw_over_photo, head_space_normals, shade_texture, tangent_frames
 from .result import Result
 from .shading import environment_from_sh, estimate_light
+from .skin_tone import anchor_tone
 from .unwrap import UVTexture, unwrap
 from .weights import EMBEDDED_DIR, file_hashes, load_stage, read_metadata, stage_path
 
 _EYE_SKIN = ((0.34, 0.57), (0.66, 0.57))
 """UV just below the eyes, where the light on the irises is read."""
+_TONE_BOX = ((0.27, 0.30), (0.73, 0.76))
+"""UV corners of the face, from chin to forehead, where the skin tone is read."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Pipeline:
                 fit = fit_head(landmarks, image.shape[:2], self.head, read_focal_px(path))
             with steps("unwrap"):
                 texture = unwrap(image, fit, self.head, self.size)
-        passes = self._predict(texture.texture, steps)
+        passes = self._predict(texture, steps)
         with steps("light"):
             surface = _Surface(
                 texture.position, texture.normals, texture.visibility, texture.confidence
@@ -167,16 +170,15 @@ class Pipeline:
         seen = self.head.skin_mask(self.size).astype(np.float32)
         return UVTexture(texture, seen, seen, tangent_frames(position)[2], position)
 
-    def _predict(self, texture: np.ndarray, steps: Steps) -> dict[str, np.ndarray]:
-        """Texture (S, S, 3) -> the six passes as stored, (S, S, C) float32 [0, 1]."""
+    def _predict(self, texture: UVTexture, steps: Steps) -> dict[str, np.ndarray]:
+        """The six passes as stored, (S, S, C) float32 [0, 1]."""
         with torch.inference_mode():
-            full = torch.from_numpy(np.ascontiguousarray(texture.transpose(2, 0, 1)))[None]
-            full = (full.float() * 2.0 - 1.0).to(self.device)
+            full = self._tensor(texture.texture)
             with steps("maginet"):
                 coarse = self._albedo(_resized(full, self.size // 2))
             with steps("refinement"):
                 refined = _call(self.networks["refinement"], coarse, full)
-                albedo = self._blend(full, refined)
+                albedo = self._blend(full, self._tensor(self._with_tone(refined, texture)))
             with steps("pix2pixhd"):
                 stack = self._stack(albedo, full)
         passes = {"albedo": _to_numpy(albedo[0])}
@@ -185,6 +187,20 @@ class Pipeline:
             passes[row.key] = triple if row.channels == 3 else triple.mean(-1, keepdims=True)
         passes["normal"] = _unit_normals(passes["normal"])
         return passes
+
+    def _tensor(self, image: np.ndarray) -> torch.Tensor:
+        """(S, S, 3) in [0, 1] -> (1, 3, S, S) in [-1, 1] on the device."""
+        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+        return (tensor.float() * 2.0 - 1.0).to(self.device)
+
+    def _with_tone(self, albedo: torch.Tensor, texture: UVTexture) -> np.ndarray:
+        """Albedo (1, 3, S, S) as (S, S, 3) in [0, 1], its level anchored to the skin the photo shows."""
+        (left, bottom), (right, top) = _TONE_BOX
+        rows = slice(int((1 - top) * self.size), int((1 - bottom) * self.size))
+        columns = slice(int(left * self.size), int(right * self.size))
+        skin = np.zeros((self.size, self.size), dtype=bool)
+        skin[rows, columns] = texture.confidence[rows, columns] > 0.9
+        return anchor_tone(_to_numpy(albedo[0]), texture.texture, skin)
 
     def _albedo(self, photo: torch.Tensor) -> torch.Tensor:
         """Stage I: (1, 3, H, H) -> albedo. A ratio, being smooth, is predicted at its training size and resized."""
