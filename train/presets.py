@@ -67,6 +67,7 @@ def embedded(stage: str) -> Config:
         )  # fmt: skip
     net = {
         "ngf": 16, "num_down": 4, "num_blocks": 6, "uv_octaves": 3, "guide": True, "prior_size": 128,
+        "local_width": 24,
     }  # fmt: skip
     return Config(
         stage, "embedded", size=256, batch=4, net=net, loss=OFFLINE_PASSES, minutes=30.0,
@@ -79,7 +80,14 @@ def smoke(stage: str) -> Config:
     net = {
         "maginet": {"base": 4, "output": "ratio", "uv_octaves": 1},
         "refinement": {"base": 4, "guide": True},
-        "pix2pixhd": {"ngf": 4, "num_down": 2, "num_blocks": 1, "guide": True, "prior_size": 16},
+        "pix2pixhd": {
+            "ngf": 4,
+            "num_down": 2,
+            "num_blocks": 1,
+            "guide": True,
+            "prior_size": 16,
+            "local_width": 4,
+        },
     }[stage]
     loss = OFFLINE_PASSES if stage == "pix2pixhd" else OFFLINE_ALBEDO
     return Config(

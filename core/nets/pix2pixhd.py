@@ -44,6 +44,9 @@ class Pix2PixHD(nn.Module):
     prior_size: side of a learned map per channel, in UV, added before the tanh (0: the paper).
         Every face is aligned in UV, so the mean of each pass can sit there (`set_prior`) and the
         network has only this face's departure to learn.
+    local_width: channels of a branch at full and quarter resolution beside the generator, added
+        before the tanh (0: the paper). Whatever the generator knows passes a bottleneck
+        2^num_down times smaller; a hair or a crease is seen at once where it lies.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Pix2PixHD(nn.Module):
         guide: bool = False,
         uv_octaves: int = 0,
         prior_size: int = 0,
+        local_width: int = 0,
         log_range: float = 1.0,
         eps: float = 0.02,
     ) -> None:
@@ -67,6 +71,7 @@ class Pix2PixHD(nn.Module):
             "guide": guide,
             "uv_octaves": uv_octaves,
             "prior_size": prior_size,
+            "local_width": local_width,
             "log_range": log_range,
             "eps": eps,
         }
@@ -83,6 +88,7 @@ class Pix2PixHD(nn.Module):
         )
         self.head = nn.Conv2d(ngf, NUM_OUTPUTS, 7)
         init_pix2pixhd(self)
+        self.local = LocalBranch(inputs, local_width) if local_width else None
         self.prior: nn.Parameter | None = None
         if prior_size:
             self.prior = nn.Parameter(torch.zeros(1, NUM_OUTPUTS, prior_size, prior_size))
@@ -126,6 +132,7 @@ class Pix2PixHD(nn.Module):
             x = torch.cat([x, photo], dim=1)
         if self.uv_octaves:
             x = torch.cat([x, uv_encoding(x, self.uv_octaves)], dim=1)
+        here = self.local(x).float() if self.local is not None else 0.0
         y = F.relu(_instance_norm(self.stem(F.pad(x, (3, 3, 3, 3), mode="reflect"))))
         for down in self.downs:
             y = F.relu(_instance_norm(down(y)))
@@ -137,7 +144,7 @@ class Pix2PixHD(nn.Module):
             if level is not None:
                 y = y * (1.0 + level[0]) + level[1]
             y = F.relu(y)
-        y = self.head(F.pad(y, (3, 3, 3, 3), mode="reflect")).float()
+        y = self.head(F.pad(y, (3, 3, 3, 3), mode="reflect")).float() + here
         if self.prior is not None:
             y = y + resize_bilinear(self.prior, (y.shape[-2], y.shape[-1]))
         y = torch.tanh(y)
@@ -145,6 +152,29 @@ class Pix2PixHD(nn.Module):
             return y
         raw = apply_log_ratio(to_unit(albedo), self.log_range * y[:, RAW_DIFFUSE], self.eps)
         return torch.cat([y[:, : RAW_DIFFUSE.start], to_signed(raw)], dim=1)
+
+
+class LocalBranch(nn.Module):
+    """(B, inputs, H, W) -> (B, 15, H, W) at full and quarter resolution; the last layer starts at zero."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(inputs, width, 3, padding=1)
+        self.coarse1 = nn.Conv2d(inputs, 2 * width, 3, padding=1)
+        self.coarse2 = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
+        self.coarse3 = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.join = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.last = nn.Conv2d(width, NUM_OUTPUTS, 1)
+        for conv in (self.fine, self.coarse1, self.coarse2, self.coarse3, self.join):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = F.relu(self.fine(x))
+        coarse = F.relu(self.coarse2(F.relu(self.coarse1(F.avg_pool2d(x, 4)))))
+        coarse = resize_bilinear(F.relu(self.coarse3(coarse)), (x.shape[-2], x.shape[-1]))
+        return self.last(F.relu(self.join(torch.cat([fine, coarse], dim=1))))
 
 
 class MultiscaleDiscriminator(nn.Module):
