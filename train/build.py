@@ -36,7 +36,8 @@ from .validate import mean_maps, table, validate, write
 MIN_POOL = 24  # samples to have before the first step
 MEAN_BATCHES = 16
 LIGHT_STAGE_NOTE = (
-    "synthetic faces of train/lightstage with exact truth; no photograph of a person as target"
+    "synthetic faces of train/lightstage with exact truth; the finest skin bands of half of them are "
+    "mixed and warped from CC0 portraits, no recognisable face"
 )
 FOLDER_NOTE = "a data set folder in the FFHQ-UV-Intrinsics layout; its terms apply"
 LICENCE = "GPL-3.0-or-later"
