@@ -86,6 +86,8 @@ class Config:
     """Largest gradient norm; 0 = no limit."""
     true_albedo: float = 0.5
     """Stages II, III: share of batches fed the true albedo instead of the frozen Stage I's."""
+    only: str = ""
+    """Train only tensors whose names start with this (e.g. "local"), the rest frozen; "" = all."""
     precision: str = "auto"
     """auto, float32 or bfloat16 (auto: bfloat16 where this processor multiplies it natively)."""
     device: str = "auto"
@@ -213,6 +215,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--sheet-every", type=int)
     for name in ("minutes", "lr", "ema", "true-albedo"):
         p.add_argument(f"--{name}", type=float)
+    p.add_argument("--only", help="train only tensors whose names start with this")
     p.add_argument("--precision", choices=("auto", "float32", "bfloat16"))
     p.add_argument("--device", choices=("auto", "cpu", "cuda"))
     p.add_argument("--net", default="", help="network arguments, e.g. base=24,uv_octaves=3")

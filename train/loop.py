@@ -95,7 +95,12 @@ class Trainer:
         self.perceptual = Perceptual(config.loss, self.device)
         config = self.config = config.replace(loss=self.perceptual.effective)
         self.task = Task(config, maginet, self.device)
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.lr, betas=config.betas)
+        for name, parameter in self.net.named_parameters():
+            parameter.requires_grad_(name.startswith(config.only))
+        trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        if not trained:
+            raise ConfigError(f"expected --only to begin a tensor's name; got {config.only!r}")
+        self.optimizer = torch.optim.Adam(trained, lr=config.lr, betas=config.betas)
         self.discriminator: nn.Module | None = None
         if config.loss.adversarial > 0 or config.loss.features > 0:
             channels = 3 + self.task.out_channels

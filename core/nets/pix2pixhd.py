@@ -154,6 +154,10 @@ class Pix2PixHD(nn.Module):
         return torch.cat([y[:, : RAW_DIFFUSE.start], to_signed(raw)], dim=1)
 
 
+def _leaky(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.1)
+
+
 class LocalBranch(nn.Module):
     """(B, inputs, H, W) -> (B, 15, H, W) at full and quarter resolution; the last layer starts at zero."""
 
@@ -166,15 +170,15 @@ class LocalBranch(nn.Module):
         self.join = nn.Conv2d(2 * width, width, 3, padding=1)
         self.last = nn.Conv2d(width, NUM_OUTPUTS, 1)
         for conv in (self.fine, self.coarse1, self.coarse2, self.coarse3, self.join):
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.kaiming_normal_(conv.weight, a=0.1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        fine = F.relu(self.fine(x))
-        coarse = F.relu(self.coarse2(F.relu(self.coarse1(F.avg_pool2d(x, 4)))))
-        coarse = resize_bilinear(F.relu(self.coarse3(coarse)), (x.shape[-2], x.shape[-1]))
-        return self.last(F.relu(self.join(torch.cat([fine, coarse], dim=1))))
+        fine = _leaky(self.fine(x))
+        coarse = _leaky(self.coarse2(_leaky(self.coarse1(F.avg_pool2d(x, 4)))))
+        coarse = resize_bilinear(_leaky(self.coarse3(coarse)), (x.shape[-2], x.shape[-1]))
+        return self.last(_leaky(self.join(torch.cat([fine, coarse], dim=1))))
 
 
 class MultiscaleDiscriminator(nn.Module):

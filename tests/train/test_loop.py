@@ -49,6 +49,17 @@ def test_a_killed_run_resumes_to_the_identical_loss(
         assert torch.equal(a, b)
 
 
+def test_only_freezes_the_rest(tiny_source: Any, tmp_path: Path) -> None:
+    trainer = make("pix2pixhd", tiny_source, tmp_path, only="local")
+    before = {k: v.clone() for k, v in trainer.net.state_dict().items()}
+    for _ in range(2):
+        trainer.train_step()
+    moved = {k for k, v in trainer.net.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved and all(k.startswith("local.") for k in moved)
+    with pytest.raises(ConfigError, match="--only"):
+        make("maginet", tiny_source, tmp_path / "b", only="nonsense")
+
+
 @pytest.mark.filterwarnings("ignore:no TensorBoard")
 def test_run_writes_checkpoint_curves_and_sheets(tiny_source: Any, tmp_path: Path) -> None:
     trainer = make("pix2pixhd", tiny_source, tmp_path)
