@@ -133,6 +133,13 @@ class Pipeline:
             mesh=self.mesh,
             vertices=self.head.vertices(self.mesh, identity, expression),
             neutral_vertices=self.head.vertices(self.mesh, identity, neutral),
+            expression_shapes=dict(
+                zip(
+                    self.head.expression_names,
+                    self.head.mesh_basis(self.mesh).expression,
+                    strict=True,
+                )
+            ),
             eyes=build_eyes(self.head, fit, iris, identity),
             environment=None if light is None else environment_from_sh(light),
             photo=image,

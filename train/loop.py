@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from core.errors import FacePBRError
 from core.nets import MAGINet, MultiscaleDiscriminator
+from core.nets.pix2pixhd import RAW_DIFFUSE
 
 from . import checkpoint
 from .config import Config, ConfigError
@@ -28,6 +29,7 @@ from .tasks import Example, Task, build_net, describe
 
 MAX_BAD_STEPS = 20
 PRIOR_BATCHES = 12
+LOCAL_BATCHES, LOCAL_STRIDE = 24, 23
 
 
 class TrainingError(FacePBRError):
@@ -59,6 +61,10 @@ def learning_rate(config: Config, progress: float) -> float:
     phase = (progress - config.warmup) / (1 - config.warmup) * config.restarts
     phase = phase - math.floor(phase) if progress < 1 else 1.0
     return config.lr_min + 0.5 * (config.lr - config.lr_min) * (1 + math.cos(math.pi * phase))
+
+
+def _atanh(x: Tensor) -> Tensor:
+    return torch.atanh(x.float().clamp(-0.98, 0.98))
 
 
 class Trainer:
@@ -121,6 +127,9 @@ class Trainer:
             self.say(f"started from {init}")
         elif getattr(self.net, "prior", None) is not None:
             self._start_at_mean()
+        local = getattr(self.net, "local", None)
+        if state is None and local is not None and not local.last.weight.any():
+            self._start_local()
 
     @torch.no_grad()
     def _start_at_mean(self) -> None:
@@ -130,6 +139,35 @@ class Trainer:
         targets = [self.task.example(b, rng).target.mean(0, keepdim=True) for b in batches]
         self.net.set_prior(torch.stack(targets).mean(0))  # type: ignore[operator]
         self.ema.load_state_dict(self.net.state_dict())
+
+    @torch.no_grad()
+    def _start_local(self) -> None:
+        """Set the local branch's last layer to the ridge solution on its random features.
+
+        A zero layer learns slowly from L1's noisy signs; the solution is exact for the start (Huang et al. 2006).
+        """
+        net: Any = self.net
+        rng = np.random.default_rng((self.config.seed, 5))
+        width = net.local.last.in_channels
+        normal = torch.zeros(width + 1, width + 1, dtype=torch.float64)
+        right = torch.zeros(width + 1, self.task.out_channels, dtype=torch.float64)
+        for i in range(LOCAL_BATCHES):
+            example = self.task.example(self.source.batch_at(10**9 + i), rng)
+            missing = _atanh(example.target) - _atanh(net(*example.inputs))
+            features = net.local.features(net.joined(*example.inputs))
+            on_face = (example.weight > 0.5)[:, 0]
+            x = features.permute(0, 2, 3, 1)[on_face][::LOCAL_STRIDE].double().cpu()
+            y = missing.permute(0, 2, 3, 1)[on_face][::LOCAL_STRIDE].double().cpu()
+            x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+            normal += x.T @ x
+            right += x.T @ y
+        ridge = 1e-3 * normal.diagonal().mean() * torch.eye(width + 1, dtype=torch.float64)
+        solution = torch.linalg.solve(normal + ridge, right).float()
+        if net.level_skip:  # the raw diffuse keeps its own ratio
+            solution[:, RAW_DIFFUSE] = 0
+        net.local.last.weight.copy_(solution[:-1].T[:, :, None, None])
+        net.local.last.bias.copy_(solution[-1])
+        self.ema.load_state_dict(net.state_dict())
 
     def say(self, text: str) -> None:
         if not self.quiet:

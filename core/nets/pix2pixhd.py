@@ -122,8 +122,8 @@ class Pix2PixHD(nn.Module):
         parts = values.split(widths, dim=1)  # type: ignore[arg-type]
         return list(zip(parts[0::2], parts[1::2], strict=True))
 
-    def forward(self, albedo: Tensor, photo: Tensor | None = None) -> Tensor:
-        """albedo and, with guide=True, photo: (B, 3, H, W) in [-1, 1]. Returns (B, 15, H, W)."""
+    def joined(self, albedo: Tensor, photo: Tensor | None = None) -> Tensor:
+        """What the first layers see: albedo, with guide the photo, with uv_octaves the UV features."""
         x = albedo
         if self.guide:
             if photo is None or photo.shape != albedo.shape:
@@ -132,6 +132,11 @@ class Pix2PixHD(nn.Module):
             x = torch.cat([x, photo], dim=1)
         if self.uv_octaves:
             x = torch.cat([x, uv_encoding(x, self.uv_octaves)], dim=1)
+        return x
+
+    def forward(self, albedo: Tensor, photo: Tensor | None = None) -> Tensor:
+        """albedo and, with guide=True, photo: (B, 3, H, W) in [-1, 1]. Returns (B, 15, H, W)."""
+        x = self.joined(albedo, photo)
         here = self.local(x).float() if self.local is not None else 0.0
         y = F.relu(_instance_norm(self.stem(F.pad(x, (3, 3, 3, 3), mode="reflect"))))
         for down in self.downs:
@@ -174,11 +179,15 @@ class LocalBranch(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, width, H, W), before the last layer."""
         fine = _leaky(self.fine(x))
         coarse = _leaky(self.coarse2(_leaky(self.coarse1(F.avg_pool2d(x, 4)))))
         coarse = resize_bilinear(_leaky(self.coarse3(coarse)), (x.shape[-2], x.shape[-1]))
-        return self.last(_leaky(self.join(torch.cat([fine, coarse], dim=1))))
+        return _leaky(self.join(torch.cat([fine, coarse], dim=1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.features(x))
 
 
 class MultiscaleDiscriminator(nn.Module):
