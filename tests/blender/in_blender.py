@@ -1,0 +1,299 @@
+"""Runs inside a real Blender: installs the zip as a user would and carries out one named check.
+
+    python in_blender.py CHECK JSON                                     (bpy wheel)
+    blender -b --factory-startup --python-exit-code 1 -P in_blender.py -- CHECK JSON
+
+The last line printed is ``RESULT`` and what the check returned, as JSON. The tests beside this file call it.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import bpy
+
+
+def install(archive: str) -> str:
+    """Install and enable the zip; returns the add-on's module name."""
+    if bpy.app.version >= (4, 2, 0):
+        bpy.ops.extensions.package_install_files(
+            filepath=archive, repo="user_default", enable_on_install=True
+        )
+        return "bl_ext.user_default.facepbr"
+    bpy.ops.preferences.addon_install(filepath=archive, overwrite=True)
+    bpy.ops.preferences.addon_enable(module="facepbr")
+    return "facepbr"
+
+
+def setup(given: dict) -> str:
+    """Empty scene, add-on on, its runtime and weights chosen; returns the add-on's module name."""
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    name = install(given["archive"])
+    chosen = bpy.context.preferences.addons[name].preferences
+    chosen.python = given.get("python", "")
+    chosen.weights = given.get("weights", "")
+    settings = bpy.context.scene.facepbr
+    settings.size, settings.device = "256", "cpu"
+    return name
+
+
+def module(name: str, part: str):
+    """A module of the installed add-on."""
+    return sys.modules[f"{name}.{part}"]
+
+
+def refused(call, *arguments, **options) -> str:
+    """The error an operator ends with; fails when it ends well."""
+    try:
+        call(*arguments, **options)
+    except RuntimeError as error:
+        return str(error).strip()
+    raise AssertionError(f"{call} was not refused")
+
+
+def counts() -> dict:
+    """How many datablocks there are of what we make."""
+    kinds = ("objects", "meshes", "materials", "images", "worlds", "cameras", "collections")
+    return {kind: len(getattr(bpy.data, kind)) for kind in (*kinds, "node_groups")}
+
+
+def describe() -> dict:
+    """The scene as a test wants to know it."""
+    images = {
+        image.name: {
+            "data": image.colorspace_settings.is_data,
+            "packed": image.packed_file is not None,
+            "size": list(image.size),
+            "path": image.filepath_raw,
+        }
+        for image in bpy.data.images
+        if image.type == "IMAGE"
+    }
+    heads = [thing for thing in bpy.data.objects if isinstance(thing.get("facepbr"), str)]
+    return {
+        "version": bpy.app.version_string,
+        "counts": counts(),
+        "images": images,
+        "heads": [
+            {
+                "name": thing.name,
+                "vertices": len(thing.data.vertices),
+                "children": [child.name for child in thing.children],
+                "top_m": max(vertex.co.z for vertex in thing.data.vertices),
+                "front_m": min(vertex.co.y for vertex in thing.data.vertices),
+            }
+            for thing in heads
+        ],
+        "camera": bpy.context.scene.camera.name if bpy.context.scene.camera else None,
+        "world": bpy.context.scene.world.name if bpy.context.scene.world else None,
+        "render": [bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y],
+    }
+
+
+# --- checks ---
+
+
+def check_register(given: dict) -> dict:
+    """Three times on and off, twice on in a row."""
+    name = setup(given)
+    for _ in range(3):
+        bpy.ops.preferences.addon_disable(module=name)
+        assert not hasattr(bpy.types.Scene, "facepbr")
+        bpy.ops.preferences.addon_enable(module=name)
+    bpy.ops.preferences.addon_enable(module=name)
+    handlers = [h for h in bpy.app.handlers.load_pre if h.__module__.startswith(name)]
+    torch = [m for m in sys.modules if m.split(".")[0] in ("torch", "cv2")]
+    return {
+        "panels": hasattr(bpy.types, "FACEPBR_PT_portrait"),
+        "handlers": len(handlers),
+        "torch": torch,
+        "version": list(sys.modules[name].bl_info["version"]),
+    }
+
+
+def check_decompose(given: dict) -> dict:
+    """The blocking job; returns the scene."""
+    setup(given)
+    before = set(os.listdir(tempfile.gettempdir()))
+    assert bpy.ops.facepbr.decompose(filepath=given["photo"]) == {"FINISHED"}
+    scene = describe()
+    bpy.ops.facepbr.free_memory()
+    scene["left"] = [
+        n for n in set(os.listdir(tempfile.gettempdir())) - before if n.startswith("facepbr-")
+    ]
+    if "save" in given:
+        bpy.ops.wm.save_as_mainfile(filepath=given["save"])
+    return scene
+
+
+def check_apply(given: dict) -> dict:
+    """A finished result folder into the scene, saved where asked."""
+    setup(given)
+    if given.get("storage") == "BESIDE":
+        bpy.ops.wm.save_as_mainfile(filepath=given["save"])
+        bpy.context.scene.facepbr.storage = "BESIDE"
+    bpy.ops.facepbr.apply_result(directory=given["folder"], photo=given.get("photo", ""))
+    if "save" in given:
+        bpy.ops.wm.save_as_mainfile(filepath=given["save"])
+    return describe()
+
+
+def check_reload(given: dict) -> dict:
+    """A saved file again: are the pixels of its maps there?"""
+    bpy.ops.wm.open_mainfile(filepath=given["save"])
+    scene = describe()
+    for image in bpy.data.images:
+        if image.name in scene["images"]:
+            flat = [0.0] * (image.size[0] * image.size[1] * image.channels)
+            image.pixels.foreach_get(flat)
+            scene["images"][image.name]["mean"] = sum(flat) / max(len(flat), 1)
+    return scene
+
+
+def check_material(given: dict) -> dict:
+    """What is wired to what, sliders, solo."""
+    name = setup(given)
+    materials, head = module(name, "materials"), module(name, "head")
+    bpy.ops.facepbr.apply_result(directory=given["folder"])
+    thing = head.active(bpy.context)
+    tree = thing.active_material.node_tree
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    linked = {
+        key: materials.socket(shader, key) is not None and materials.socket(shader, key).is_linked
+        for key in materials.PRINCIPLED_SOCKETS
+    }
+    group = materials.group_node(thing)
+    settings = bpy.context.scene.facepbr
+    output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL")
+    solo = {}
+    for key in ("normal", "confidence", "NONE"):
+        settings.solo = key
+        source = output.inputs["Surface"].links[0].from_node
+        shown = source.inputs["Color"].links[0].from_node.name if source.type == "EMISSION" else ""
+        solo[key] = [source.type, shown]
+    bpy.ops.facepbr.apply_result(directory=given["folder"])
+    return {
+        "linked": linked,
+        "inputs": {socket.name: socket.is_linked for socket in group.inputs},
+        "defaults": {s.name: group.inputs[s.name].default_value for s in materials.SLIDERS},
+        "frames": sorted(node.label for node in tree.nodes if node.type == "FRAME"),
+        "solo": solo,
+        "groups": [tree.name for tree in bpy.data.node_groups],
+        "ior": materials.socket(shader, "ior").default_value,
+        "method": shader.subsurface_method,
+    }
+
+
+def check_light(given: dict) -> dict:
+    """Relight, turn, the user's World kept."""
+    setup(given)
+    mine = bpy.data.worlds.new("Mine")
+    scene = bpy.context.scene
+    scene.world = mine
+    bpy.ops.facepbr.apply_result(directory=given["folder"])
+    settings, names, strengths = scene.facepbr, [scene.world.name], {}
+    for source in ("FOREST", "STUDIO"):
+        settings.light_source = source
+        bpy.ops.facepbr.relight()
+        nodes = {node.type: node for node in scene.world.node_tree.nodes}
+        strengths[source] = nodes["BACKGROUND"].inputs["Strength"].default_value
+        names.append(scene.world.name)
+    settings.light_rotation, settings.light_exposure = 1.0, 1.0
+    turned = nodes["MAPPING"].inputs["Rotation"].default_value[2]
+    brighter = nodes["BACKGROUND"].inputs["Strength"].default_value / strengths["STUDIO"]
+    settings.light_source = "USER"
+    bpy.ops.facepbr.relight()
+    settings.light_source, settings.light_file = "FILE", "/nowhere/sky.exr"
+    error = refused(bpy.ops.facepbr.relight)
+    return {
+        "names": names,
+        "strengths": strengths,
+        "turned": turned,
+        "brighter": brighter,
+        "last": scene.world.name,
+        "worlds": len(bpy.data.worlds),
+        "error": error,
+    }
+
+
+def check_export(given: dict) -> dict:
+    """Maps folder and GLB."""
+    setup(given)
+    bpy.ops.facepbr.apply_result(directory=given["folder"])
+    out = Path(given["out"])
+    before = counts()
+    bpy.ops.facepbr.export_maps(directory=str(out / "maps"))
+    bpy.ops.facepbr.export_glb(filepath=str(out / "head.glb"))
+    after = counts()
+    after["node_groups"] = before["node_groups"]  # the exporter's own group stays
+    assert before == after, (before, after)
+    return {"maps": sorted(path.name for path in (out / "maps").iterdir())}
+
+
+def check_refusals(given: dict) -> dict:
+    """Everything a user can do wrong, each with one clear line and nothing made."""
+    name = setup(given)
+    settings, before = bpy.context.scene.facepbr, counts()
+    errors = {
+        "no photo": refused(bpy.ops.facepbr.decompose),
+        "photo gone": refused(bpy.ops.facepbr.decompose, filepath="/nowhere/a.jpg"),
+        "no face": refused(bpy.ops.facepbr.decompose, filepath=given["wall"]),
+        "broken result": refused(bpy.ops.facepbr.apply_result, directory=given["empty"]),
+    }
+    settings.storage = "BESIDE"
+    errors["not saved"] = refused(bpy.ops.facepbr.decompose, filepath=given["wall"])
+    settings.storage = "PACK"
+    chosen = bpy.context.preferences.addons[name].preferences
+    chosen.python = "/nowhere/python"
+    errors["runtime gone"] = refused(bpy.ops.facepbr.decompose, filepath=given["wall"])
+    chosen.python = given["bare_python"]
+    errors["runtime bare"] = refused(bpy.ops.facepbr.decompose, filepath=given["wall"])
+    errors["check bare"] = refused(bpy.ops.facepbr.check_runtime)
+    chosen.python = given["python"]
+    assert bpy.ops.facepbr.check_runtime() == {"FINISHED"}
+    assert counts() == before
+    return errors
+
+
+def check_cancel(given: dict) -> dict:
+    """A job taken away while the worker works: process gone, folder gone, nothing in the scene."""
+    name = setup(given)
+    jobs, before = module(name, "jobs"), counts()
+    job = jobs.start(given["python"], given["photo"], {"size": 256, "weights": given["weights"]})
+    worker = jobs.current.worker
+    end = time.monotonic() + 120
+    while job.stage == "starting" and time.monotonic() < end:
+        worker.poll(job, wait_s=0.2)
+    seen = job.stage
+    began = time.monotonic()
+    assert bpy.ops.facepbr.cancel() == {"FINISHED"}
+    taken = time.monotonic() - began
+    job = jobs.start(given["python"], given["photo"], {"size": 256})
+    second = jobs.current.worker
+    bpy.ops.wm.read_homefile(use_empty=True)  # another file loads mid-job
+    return {
+        "stage": seen,
+        "seconds": taken,
+        "alive": [worker.alive, second.alive],
+        "folder": job.folder.exists(),
+        "current": [str(jobs.current.job), str(jobs.current.worker)],
+        "made": counts() != before,
+        "threads": [t.name for t in threading.enumerate() if "_read" in t.name],
+    }
+
+
+def main() -> None:
+    """CHECK and its JSON, after ``--`` where Blender itself has arguments."""
+    arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
+    name, given = arguments[0], json.loads(arguments[1])
+    with contextlib.redirect_stdout(sys.stderr):
+        result = globals()[f"check_{name}"](given)
+    print("\nRESULT " + json.dumps(result), flush=True)
+
+
+main()
