@@ -56,7 +56,7 @@ class FACEPBR_OT_apply_result(bpy.types.Operator):
             ball.data.materials.append(materials.eye(source, folder, name, pack))
         seen = camera.add(files.report, name, collection)
         if seen is not None:
-            why_not = camera.add_photo(seen, files.report, Path(self.photo), pack)
+            why_not = self.photo and camera.add_photo(seen, files.report, Path(self.photo), pack)
             if why_not:
                 self.report({"WARNING"}, why_not)
             if settings.use_camera:

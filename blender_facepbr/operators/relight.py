@@ -29,8 +29,8 @@ class FACEPBR_OT_relight(bpy.types.Operator):
                 _photo_light(context)
             elif source == "FILE":
                 path = preferences.absolute(settings.light_file)
-                if not path:
-                    raise RuntimeError("Expected an HDRI; got none; do choose a file")
+                if not Path(path).is_file():
+                    raise RuntimeError(f"Expected an HDRI; got {path or 'none'}; do choose a file")
                 light.from_file(scene, Path(path), Path(path).stem, pack)
             else:
                 name = source.lower()

@@ -235,6 +235,32 @@ def check_export(given: dict) -> dict:
     return {"maps": sorted(path.name for path in (out / "maps").iterdir())}
 
 
+def check_render(given: dict) -> dict:
+    """Small Cycles pictures through the photo's camera; the pixel at ``face`` (share of width, of height)."""
+    setup(given)
+    bpy.ops.facepbr.apply_result(directory=given["folder"])
+    scene = bpy.context.scene
+    scene.render.engine, scene.cycles.samples, scene.cycles.device = "CYCLES", 4, "CPU"
+    scene.cycles.use_denoising = False
+    scene.render.resolution_percentage = 100 * given["size"] // scene.render.resolution_x
+    scene.view_settings.view_transform = "Standard"
+    scene.render.image_settings.file_format = "PNG"
+    seen = {}
+    for label, solo in (("shaded", "NONE"), ("albedo", "albedo")):
+        scene.facepbr.solo = solo
+        scene.render.filepath = str(Path(given["out"]) / f"{label}.png")
+        bpy.ops.render.render(write_still=True)
+        image = bpy.data.images.load(scene.render.filepath)
+        width, height = image.size
+        flat = [0.0] * (width * height * image.channels)
+        image.pixels.foreach_get(flat)
+        x, y = int(given["face"][0] * width), int((1 - given["face"][1]) * height)
+        start = (y * width + x) * image.channels
+        seen[label] = flat[start : start + 3]
+        bpy.data.images.remove(image)
+    return seen
+
+
 def check_refusals(given: dict) -> dict:
     """Everything a user can do wrong, each with one clear line and nothing made."""
     name = setup(given)
