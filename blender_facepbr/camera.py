@@ -11,6 +11,9 @@ from mathutils import Matrix
 
 from . import images
 from .core.environment import head_to_blender
+from .exif import orientation, upright
+
+_MAX_TURNED_PX = 2048
 
 
 def add(report: dict[str, Any], name: str, collection: Any) -> Any | None:
@@ -46,11 +49,14 @@ def add_photo(thing: Any, report: dict[str, Any], photo: Path, pack: bool) -> st
         image = images.load(photo, photo.name, False, pack)
     except RuntimeError:
         return f"{photo.name}: Blender cannot read this kind of image: no photo behind the camera"
-    width, height = image.size
     found = report["camera"]
+    stored = orientation(photo)
+    if stored != 1:
+        image = _turned(image, stored, found)
+    width, height = image.size
     if not width or abs(width / height - found["width_px"] / found["height_px"]) > 0.01:
         bpy.data.images.remove(image)
-        return f"{photo.name} is stored turned (EXIF): no photo behind the camera"
+        return f"{photo.name} has not the shape of the photo that was fitted: not shown behind the camera"
     thing.data.show_background_images = True
     background = thing.data.background_images.new()
     background.image = image
@@ -58,6 +64,17 @@ def add_photo(thing: Any, report: dict[str, Any], photo: Path, pack: bool) -> st
     background.display_depth = "BACK"
     background.frame_method = "FIT"
     return ""
+
+
+def _turned(image: Any, stored: int, found: dict[str, Any]) -> Any:
+    """A packed upright copy of a photo stored turned, at most 2048 px; the image itself is removed."""
+    share = min(1.0, _MAX_TURNED_PX / max(found["width_px"], found["height_px"]))
+    size = [round(found["width_px"] * share), round(found["height_px"] * share)]
+    image.scale(*(size if stored < 5 else size[::-1]))
+    name = image.name
+    upright_pixels = upright(images.pixels(image), stored)
+    bpy.data.images.remove(image)
+    return images.from_array(upright_pixels, name, False)
 
 
 def use(scene: Any, thing: Any, report: dict[str, Any]) -> None:

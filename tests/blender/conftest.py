@@ -1,4 +1,8 @@
-"""Real Blenders to install the add-on's zip into: the bpy wheel of this environment, and a blender executable."""
+"""Real Blenders to install the add-on's zip into.
+
+The bpy wheel of this environment; another one, where FACEPBR_BPY_PYTHON names the Python of an environment with it;
+and a blender executable, FACEPBR_BLENDER or the one on the path.
+"""
 
 import importlib.util
 import json
@@ -76,7 +80,7 @@ def result_folder(photo: Path, weights: str, tmp_path_factory: pytest.TempPathFa
     return write_result(pipeline.decompose(photo), tmp_path_factory.mktemp("result") / "astronaut")
 
 
-@pytest.fixture(params=["bpy", "executable"])
+@pytest.fixture(params=["bpy", "other-bpy", "executable"])
 def blender(
     request: pytest.FixtureRequest, archive: Path, weights: str, tmp_path: Path
 ) -> Callable[..., dict[str, Any]]:
@@ -85,6 +89,11 @@ def blender(
         if importlib.util.find_spec("bpy") is None:
             pytest.skip("the bpy wheel is not installed")
         command = [sys.executable, str(SCRIPT)]
+    elif request.param == "other-bpy":
+        other = os.environ.get("FACEPBR_BPY_PYTHON")
+        if not other:
+            pytest.skip("FACEPBR_BPY_PYTHON names no Python with another bpy")
+        command = [other, str(SCRIPT)]
     else:
         found = os.environ.get("FACEPBR_BLENDER") or shutil.which("blender")
         if not found:

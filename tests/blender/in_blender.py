@@ -95,6 +95,16 @@ def describe() -> dict:
     }
 
 
+def background_color() -> list[float]:
+    """Colour of the photo behind the camera, a tenth of its width and height from the top left corner."""
+    image = bpy.context.scene.camera.data.background_images[0].image
+    width, height = image.size
+    flat = [0.0] * (width * height * image.channels)
+    image.pixels.foreach_get(flat)
+    start = (int(0.9 * height) * width + int(0.1 * width)) * image.channels
+    return flat[start : start + 3]
+
+
 # --- checks ---
 
 
@@ -140,7 +150,25 @@ def check_apply(given: dict) -> dict:
     bpy.ops.facepbr.apply_result(directory=given["folder"], photo=given.get("photo", ""))
     if "save" in given:
         bpy.ops.wm.save_as_mainfile(filepath=given["save"])
-    return describe()
+    scene = describe()
+    if given.get("photo"):
+        scene["background"] = background_color()
+    return scene
+
+
+def check_shapes(given: dict) -> dict:
+    """The head's points in head space with the photo's expression and at rest."""
+    setup(given)
+    bpy.ops.facepbr.apply_result(directory=given["folder"])
+    thing = bpy.context.object
+    points = {}
+    for label, posed in (("posed", True), ("rest", False)):
+        bpy.context.scene.facepbr.posed = posed
+        seen = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        mesh = seen.to_mesh()
+        points[label] = [[v.co.x, v.co.z, -v.co.y] for v in mesh.vertices]
+        seen.to_mesh_clear()
+    return {"keys": [key.name for key in thing.data.shape_keys.key_blocks], **points}
 
 
 def check_reload(given: dict) -> dict:

@@ -1,15 +1,20 @@
 """The add-on in real Blenders: installed from its zip, through its own operators."""
 
 import json
+import shutil
 import struct
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from core.export import write_glb
+from core.head_model import HeadModel
 from core.passes import CONFIDENCE_KEY, PASS_KEYS, PASSES
+from core.result import read_result
 
 DATA_MAPS = {row.key for row in PASSES if not row.is_color} | {CONFIDENCE_KEY, "roughness"}
 
@@ -52,6 +57,38 @@ def test_images_beside_the_file(blender: Any, result_folder: Path, tmp_path: Pat
     save.parent.rename(moved)  # relative paths: the project may move
     again = blender("reload", save=moved / save.name)
     assert again["images"]["астронавт 1 albedo"]["mean"] > 0.01
+
+
+def test_a_photo_stored_turned_is_shown_upright(
+    blender: Any, result_folder: Path, photo: Path, tmp_path: Path
+) -> None:
+    image, tags = Image.open(photo).convert("RGB"), Image.Exif()
+    tags[0x0112] = 6
+    image.rotate(90, expand=True).save(tmp_path / "turned.jpg", exif=tags, quality=95)
+    turned = blender("apply", folder=result_folder, photo=tmp_path / "turned.jpg")["background"]
+    share = image.getpixel((int(0.1 * image.width), int(0.1 * image.height)))
+    assert turned == pytest.approx([value / 255 for value in share], abs=0.1)
+
+
+def test_expression_shapes(blender: Any, result_folder: Path, tmp_path: Path) -> None:
+    """Keys on the face at rest; with the fit's values they give the head of head.obj."""
+    folder = tmp_path / "astronaut"
+    shutil.copytree(result_folder, folder)
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    head = HeadModel.load()
+    mesh, identity = head.embedded_mesh(), np.array(report["fit"]["identity"])
+    rest = head.vertices(mesh, identity, np.zeros(head.num_expression))
+    shapes = {
+        name: head.vertices(mesh, identity, one) - rest
+        for name, one in zip(head.expression_names, np.eye(head.num_expression), strict=True)
+    }
+    posed = read_result(folder).vertices
+    assert posed is not None
+    write_glb(folder / "head.glb", mesh, posed, {}, (), shapes)
+    found = blender("shapes", folder=folder)
+    assert found["keys"] == ["Neutral", *shapes]
+    np.testing.assert_allclose(found["posed"], posed, atol=5e-6)
+    np.testing.assert_allclose(found["rest"], rest, atol=2e-5)
 
 
 def test_skin_is_one_group_into_principled(blender: Any, result_folder: Path) -> None:
