@@ -1,6 +1,6 @@
 """FacePBR in Blender: from a portrait photo to a relightable head. Registers only; never imports torch."""
 
-from . import operators, panels, preferences, properties
+from . import operators, panels, preferences, properties, thumbnails
 
 bl_info = {  # for Blender before 4.2; later ones read blender_manifest.toml
     "name": "FacePBR",
@@ -12,7 +12,7 @@ bl_info = {  # for Blender before 4.2; later ones read blender_manifest.toml
     "category": "Material",
 }
 
-_MODULES = (preferences, properties, operators, panels)
+_MODULES = (preferences, properties, thumbnails, operators, panels)
 
 
 def register() -> None:

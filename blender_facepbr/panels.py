@@ -4,7 +4,7 @@ from typing import Any
 
 import bpy
 
-from . import head, jobs, materials, preferences
+from . import head, jobs, materials, preferences, thumbnails
 from .runtime import RuntimeProblem
 
 
@@ -23,6 +23,9 @@ class FACEPBR_PT_portrait(_Panel, bpy.types.Panel):
         """Photo, options, the button or the running job."""
         layout = self.layout
         settings = context.scene.facepbr
+        icon = thumbnails.icon(preferences.absolute(settings.photo))
+        if icon:
+            layout.template_icon(icon_value=icon, scale=6.0)
         layout.prop(settings, "photo", text="")
         job = jobs.current.job
         column = layout.column()

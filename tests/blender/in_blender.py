@@ -341,13 +341,70 @@ def check_cancel(given: dict) -> dict:
     }
 
 
+def check_window(given: dict) -> None:
+    """With a window: the button's own modal job first cancelled, then to its end; ticks and a screenshot."""
+    name = setup(given)
+    jobs, context = module(name, "jobs"), bpy.context
+    context.scene.facepbr.photo = given["photo"]
+    story = {"ticks": [], "worker": [], "started": []}
+    began = time.monotonic()
+
+    def press() -> None:
+        window = context.window_manager.windows[0]
+        area = next(item for item in window.screen.areas if item.type == "VIEW_3D")
+        area.spaces.active.show_region_ui = True
+        region = next(item for item in area.regions if item.type == "WINDOW")
+        with context.temp_override(window=window, area=area, region=region):
+            story["started"].append(list(bpy.ops.facepbr.decompose("INVOKE_DEFAULT")))
+
+    def tick() -> float | None:
+        now = time.monotonic() - began
+        story["ticks"].append(now)
+        job, worker = jobs.current.job, jobs.current.worker
+        if not story["started"]:
+            press()
+        elif len(story["started"]) == 1 and job is not None and job.total:
+            story["worker"].append(worker)
+            bpy.ops.facepbr.cancel()
+            story["cancelled"] = [worker.alive, job.folder.exists(), counts()["meshes"]]
+            story["cancelled_at"] = now
+        elif len(story["started"]) == 1 and job is None and now > story["cancelled_at"] + 1:
+            press()
+        elif len(story["started"]) == 2 and job is not None and job.done >= 2 and "shot" not in story:
+            story["shot"] = given["shot"]
+            bpy.ops.screen.screenshot(filepath=given["shot"])
+        elif len(story["started"]) == 2 and job is None:
+            return finish()
+        return 0.05
+
+    def finish() -> None:
+        gaps = [b - a for a, b in zip(story["ticks"], story["ticks"][1:])]
+        scene = describe()
+        bpy.ops.screen.screenshot(filepath=given["shot"].replace(".png", "-done.png"))
+        bpy.ops.ed.undo()
+        result = {
+            "started": story["started"],
+            "cancelled": story["cancelled"],
+            "scene": scene,
+            "seconds": story["ticks"][-1],
+            "longest_gap_s": sorted(gaps)[-3:],
+            "after_undo": [thing.name for thing in bpy.data.objects],
+        }
+        jobs.stop()
+        print("\nRESULT " + json.dumps(result), flush=True)
+        bpy.ops.wm.quit_blender()
+
+    bpy.app.timers.register(tick, first_interval=1.0)
+
+
 def main() -> None:
     """CHECK and its JSON, after ``--`` where Blender itself has arguments."""
     arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
     name, given = arguments[0], json.loads(arguments[1])
     with contextlib.redirect_stdout(sys.stderr):
         result = globals()[f"check_{name}"](given)
-    print("\nRESULT " + json.dumps(result), flush=True)
+    if result is not None:  # a check with a window goes on by itself
+        print("\nRESULT " + json.dumps(result), flush=True)
 
 
 main()
