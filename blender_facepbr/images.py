@@ -21,7 +21,9 @@ def load(path: Path, name: str, is_data: bool, pack: bool) -> Any:
     image.colorspace_settings.is_data = is_data
     if pack:
         image.pack()
-        image.filepath_raw = f"//{FOLDER}/{Path(image.name).stem}{path.suffix}"
+        image.filepath_raw = (
+            f"//{FOLDER}/{_file_name(image.name.removesuffix(path.suffix))}{path.suffix}"
+        )
     elif bpy.data.filepath:
         image.filepath_raw = bpy.path.relpath(str(path))
     return image
@@ -63,10 +65,15 @@ def suffix(image: Any) -> str:
     return Path(image.filepath_raw.replace("//", "")).suffix or ".png"
 
 
+def _file_name(name: str) -> str:
+    """A datablock's name without the characters that some file system forbids."""
+    return re.sub(r'[<>:"/\\|?*]', "_", name)
+
+
 def result_folder(name: str) -> Path:
     """A free folder for a result beside the saved .blend file."""
     parent = Path(bpy.path.abspath("//")) / FOLDER
-    stem = re.sub(r'[<>:"/\\|?*]', "_", name)
+    stem = _file_name(name)
     folder, number = parent / stem, 1
     while folder.exists():
         folder = parent / f"{stem}.{number:03d}"

@@ -41,10 +41,8 @@ class FACEPBR_OT_apply_result(bpy.types.Operator):
                     f"{folder}: expected all maps; got no {', '.join(missing)}; do decompose again"
                 )
             if not pack:
-                kept = images.result_folder(folder.name)
-                shutil.copytree(folder, kept)
-                folder = kept
-        except (result_files.ResultProblem, OSError) as problem:
+                folder = _keep(folder)
+        except result_files.ResultProblem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
         name = str(files.report.get("name", folder.name))
@@ -73,6 +71,19 @@ class FACEPBR_OT_apply_result(bpy.types.Operator):
             self.report({"WARNING"}, warning)
         _show(context, thing, settings.use_camera and seen is not None)
         return {"FINISHED"}
+
+
+def _keep(folder: Path) -> Path:
+    """Copy a result beside the .blend file, whole or not at all; returns the copy."""
+    kept = images.result_folder(folder.name)
+    try:
+        shutil.copytree(folder, kept)
+    except OSError as error:
+        shutil.rmtree(kept, ignore_errors=True)
+        raise result_files.ResultProblem(
+            f"Expected to write {kept}; got {error.strerror or error}; do choose Pack, or save elsewhere"
+        ) from None
+    return kept
 
 
 def _show(context: bpy.types.Context, thing: bpy.types.Object, through_camera: bool) -> None:

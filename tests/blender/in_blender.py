@@ -301,6 +301,11 @@ def check_refusals(given: dict) -> dict:
     }
     settings.storage = "BESIDE"
     errors["not saved"] = refused(bpy.ops.facepbr.decompose, filepath=given["wall"])
+    blocked = Path(given["empty"]) / "blocked"
+    blocked.mkdir()
+    (blocked / "facepbr").write_text("a file where the folder would be")
+    bpy.ops.wm.save_as_mainfile(filepath=str(blocked / "a.blend"))
+    errors["unwritable"] = refused(bpy.ops.facepbr.apply_result, directory=given["folder"])
     settings.storage = "PACK"
     chosen = bpy.context.preferences.addons[name].preferences
     chosen.python = "/nowhere/python"
@@ -370,7 +375,9 @@ def check_window(given: dict) -> None:
             story["cancelled_at"] = now
         elif len(story["started"]) == 1 and job is None and now > story["cancelled_at"] + 1:
             press()
-        elif len(story["started"]) == 2 and job is not None and job.done >= 2 and "shot" not in story:
+        elif (
+            len(story["started"]) == 2 and job is not None and job.done >= 2 and "shot" not in story
+        ):
             story["shot"] = given["shot"]
             bpy.ops.screen.screenshot(filepath=given["shot"])
         elif len(story["started"]) == 2 and job is None:
@@ -378,7 +385,7 @@ def check_window(given: dict) -> None:
         return 0.05
 
     def finish() -> None:
-        gaps = [b - a for a, b in zip(story["ticks"], story["ticks"][1:])]
+        gaps = [b - a for a, b in zip(story["ticks"], story["ticks"][1:])]  # noqa: B905
         scene = describe()
         bpy.ops.screen.screenshot(filepath=given["shot"].replace(".png", "-done.png"))
         bpy.ops.ed.undo()

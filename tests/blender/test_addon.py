@@ -147,18 +147,27 @@ def test_pictures(blender: Any, result_folder: Path, tmp_path: Path) -> None:
     assert seen["albedo"] == pytest.approx([value / 255 for value in cheek], abs=0.12)
 
 
-def test_refusals_are_one_clear_line(blender: Any, wall: Path, tmp_path: Path) -> None:
+def test_refusals_are_one_clear_line(
+    blender: Any, wall: Path, result_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     bare = Path(sys.base_prefix) / "bin" / "python3"
     if not bare.is_file():
         pytest.skip(f"no Python without packages at {bare}")
-    errors = blender("refusals", wall=wall, empty=tmp_path / "empty", bare_python=bare)
+    errors = blender(
+        "refusals",
+        wall=wall,
+        folder=result_folder,
+        empty=tmp_path / "empty",
+        bare_python=bare,
+    )
     for case, words in {
         "no photo": "Expected a photo; got none",
         "photo gone": "got nothing at /nowhere/a.jpg",
         "no face": "face",
         "broken result": "expected a whole result",
         "not saved": "saved .blend",
+        "unwritable": "do choose Pack",
         "runtime gone": "got nothing there",
         "runtime bare": "do check the runtime",
         "check bare": "requirements.lock",
