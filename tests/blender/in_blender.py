@@ -347,8 +347,13 @@ def check_cancel(given: dict) -> dict:
 
 
 def check_window(given: dict) -> None:
-    """With a window: the button's own modal job first cancelled, then to its end; ticks and a screenshot."""
+    """With a window: the button's own modal job first cancelled, then to its end; ticks and a screenshot.
+
+    Not called by the tests: start it by hand, without -b, where there is a display (Xvfb will do), with "photo" and
+    "shot" (a .png to write) in JSON beside what conftest.py gives.
+    """
     name = setup(given)
+    bpy.context.preferences.view.show_splash = False
     jobs, context = module(name, "jobs"), bpy.context
     context.scene.facepbr.photo = given["photo"]
     story = {"ticks": [], "worker": [], "started": []}
