@@ -91,6 +91,19 @@ def test_only_scene_and_scripts_know_bpy_in_bench() -> None:
     assert not wrong
 
 
+def test_the_addon_needs_only_what_every_blender_has() -> None:
+    allowed = {"bpy", "mathutils", "numpy", *sys.stdlib_module_names}
+    without_bpy = {"runtime.py", "jobs.py", "result_files.py", "exif.py"}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in files("blender_facepbr")
+        for line, module, level in imports(path)
+        if level == 0
+        and module.split(".")[0] not in allowed - ({"bpy"} if path.name in without_bpy else set())
+    ]
+    assert files("blender_facepbr") and not wrong, "\n".join(wrong)
+
+
 def path_changes(path: Path) -> list[tuple[int, int]]:
     """First and last line of every statement that touches sys.path."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

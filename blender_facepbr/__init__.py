@@ -1,0 +1,27 @@
+"""FacePBR in Blender: from a portrait photo to a relightable head. Registers only; never imports torch."""
+
+from . import operators, panels, preferences, properties, thumbnails
+
+bl_info = {  # for Blender before 4.2; later ones read blender_manifest.toml
+    "name": "FacePBR",
+    "author": "FacePBR contributors",
+    "version": (0, 0, 0),
+    "blender": (3, 4, 0),
+    "location": "3D Viewport > Sidebar > FacePBR",
+    "description": "Turn one portrait photo into a relightable, textured head",
+    "category": "Material",
+}
+
+_MODULES = (preferences, properties, thumbnails, operators, panels)
+
+
+def register() -> None:
+    """Register every class, in the order in which they need each other."""
+    for module in _MODULES:
+        module.register()
+
+
+def unregister() -> None:
+    """Undo register(), in the opposite order; a running job ends."""
+    for module in reversed(_MODULES):
+        module.unregister()

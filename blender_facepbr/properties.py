@@ -1,0 +1,183 @@
+"""What the user sets, on the scene: one PropertyGroup."""
+
+from typing import Any
+
+import bpy
+
+from . import head, light, materials
+from .core.passes import CONFIDENCE_KEY, PASSES
+
+_TITLES = {
+    "albedo": "Albedo",
+    "ambient_occlusion": "Ambient Occlusion",
+    "normal": "Normal",
+    "specular": "Specular",
+    "translucency": "Translucency",
+    "raw_diffuse": "Raw Diffuse",
+    CONFIDENCE_KEY: "Confidence",
+}
+
+
+def _solo_items() -> list[tuple[str, str, str]]:
+    rows = [("NONE", "Shaded", "The skin material")]
+    rows += [(row.key, _TITLES[row.key], row.meaning.capitalize()) for row in PASSES]
+    return [*rows, (CONFIDENCE_KEY, "Confidence", "1 seen and trusted, 0 invented")]
+
+
+def _solo_changed(settings: Any, context: bpy.types.Context) -> None:
+    found = head.active(context)
+    if found is not None:
+        materials.show_only(found, None if settings.solo == "NONE" else settings.solo)
+
+
+def _posed_changed(settings: Any, context: bpy.types.Context) -> None:
+    found = head.active(context)
+    if found is not None:
+        head.set_posed(found, settings.posed)
+
+
+def _light_changed(settings: Any, context: bpy.types.Context) -> None:
+    light.adjust(context.scene, settings.light_rotation, settings.light_exposure)
+
+
+class FacePBRSettings(bpy.types.PropertyGroup):
+    """Everything the panel sets."""
+
+    photo: bpy.props.StringProperty(
+        name="Photo", description="Portrait photo to decompose", subtype="FILE_PATH"
+    )
+    head_kind: bpy.props.EnumProperty(
+        name="Head",
+        description="Mesh that wears the result",
+        items=[
+            ("EMBEDDED", "FacePBR Head", "The head that comes with the add-on"),
+            (
+                "FILE",
+                "OBJ File",
+                "A head of your own in the HiFi3D UV layout; its vertex order stays",
+            ),
+        ],
+    )
+    head_file: bpy.props.StringProperty(
+        name="Head File", description="OBJ in the HiFi3D UV layout", subtype="FILE_PATH"
+    )
+    size: bpy.props.EnumProperty(
+        name="Resolution",
+        description="Side of the maps in texels",
+        items=[(str(n), f"{n} px", f"Maps of {n} by {n} texels") for n in (256, 512, 1024, 2048)],
+        default="1024",
+    )
+    bits: bpy.props.EnumProperty(
+        name="Depth",
+        description="Bits per channel of the maps",
+        items=[("8", "8 bit", "Small files"), ("16", "16 bit", "Finer steps, larger files")],
+    )
+    device: bpy.props.EnumProperty(
+        name="Device",
+        description="Where the networks run",
+        items=[
+            ("auto", "Automatic", "The GPU when there is one"),
+            ("cpu", "CPU", "The processor"),
+            ("cuda", "CUDA", "An NVIDIA GPU"),
+            ("mps", "Metal", "An Apple GPU"),
+        ],
+    )
+    light_removal: bpy.props.FloatProperty(
+        name="Light Removal",
+        description="How much of the photo's light is taken out of the albedo: 1 all that is recognised, 0 none",
+        min=0.0,
+        max=1.0,
+        default=1.0,
+        subtype="FACTOR",
+    )
+    storage: bpy.props.EnumProperty(
+        name="Images",
+        description="Where the maps are kept",
+        items=[
+            ("PACK", "Pack", "Inside the .blend file"),
+            ("BESIDE", "Beside .blend", "In the folder facepbr beside the saved .blend file"),
+        ],
+    )
+    use_camera: bpy.props.BoolProperty(
+        name="Camera of Photo",
+        description="Look through a camera placed as the photo's, and set the render to the photo's size",
+        default=True,
+    )
+    use_world: bpy.props.BoolProperty(
+        name="Light of Photo",
+        description="Light the scene by the light estimated from the photo; off: the World stays as it is",
+        default=True,
+    )
+    solo: bpy.props.EnumProperty(
+        name="View",
+        description="Show one map alone on the head",
+        items=_solo_items(),
+        update=_solo_changed,
+    )
+    posed: bpy.props.BoolProperty(
+        name="Expression of Photo",
+        description="Off: the same face at rest. Needs a result with expression shapes",
+        default=True,
+        update=_posed_changed,
+    )
+    light_source: bpy.props.EnumProperty(
+        name="Light",
+        description="What lights the head",
+        items=[
+            ("PHOTO", "Photo", "The light estimated from the photo"),
+            *[
+                (name.upper(), name.capitalize(), f"Blender's own HDRI {name}")
+                for name in light.HDRI_NAMES
+            ],
+            ("FILE", "HDRI File", "An equirectangular .exr or .hdr of your own"),
+            ("USER", "My World", "The World the scene had before"),
+        ],
+    )
+    light_file: bpy.props.StringProperty(
+        name="HDRI", description="Equirectangular .exr or .hdr", subtype="FILE_PATH"
+    )
+    light_rotation: bpy.props.FloatProperty(
+        name="Rotation",
+        description="Turn of the light about the vertical, counter-clockwise seen from above",
+        subtype="ANGLE",
+        update=_light_changed,
+    )
+    light_exposure: bpy.props.FloatProperty(
+        name="Exposure",
+        description="Brighter or darker than exposed for the face, in stops",
+        soft_min=-4.0,
+        soft_max=4.0,
+        update=_light_changed,
+    )
+    user_world: bpy.props.PointerProperty(
+        name="My World", description="The scene's World before FacePBR lit it", type=bpy.types.World
+    )
+
+
+def worker_options(settings: FacePBRSettings, weights: str) -> dict[str, Any]:
+    """The settings in the worker's words; ``weights`` is a folder or empty."""
+    from .preferences import absolute
+
+    options: dict[str, Any] = {
+        "size": int(settings.size),
+        "bits": int(settings.bits),
+        "device": settings.device,
+        "light_removal": settings.light_removal,
+    }
+    if settings.head_kind == "FILE":
+        options["head"] = absolute(settings.head_file)
+    if weights:
+        options["weights"] = weights
+    return options
+
+
+def register() -> None:
+    """Put the group on the scene."""
+    bpy.utils.register_class(FacePBRSettings)
+    bpy.types.Scene.facepbr = bpy.props.PointerProperty(type=FacePBRSettings)
+
+
+def unregister() -> None:
+    """Take it off again."""
+    del bpy.types.Scene.facepbr
+    bpy.utils.unregister_class(FacePBRSettings)
