@@ -67,7 +67,7 @@ def embedded(stage: str) -> Config:
         )  # fmt: skip
     net = {
         "ngf": 16, "num_down": 4, "num_blocks": 6, "uv_octaves": 3, "guide": True, "prior_size": 128,
-        "local_width": 40,
+        "local_width": 24,
     }  # fmt: skip
     return Config(
         stage, "embedded", size=256, batch=4, net=net, loss=OFFLINE_PASSES, minutes=30.0,

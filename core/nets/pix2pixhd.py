@@ -12,6 +12,7 @@ from .blocks import apply_log_ratio, resize_bilinear, to_signed, to_unit, uv_enc
 
 NUM_OUTPUTS = 15  # five passes as RGB triples: AO, normal, specular, translucency, raw diffuse
 RAW_DIFFUSE = slice(12, 15)
+LOCAL_SCALES = (4, 16, 64)
 
 
 class GeneratorBlock(nn.Module):
@@ -88,7 +89,9 @@ class Pix2PixHD(nn.Module):
         )
         self.head = nn.Conv2d(ngf, NUM_OUTPUTS, 7)
         init_pix2pixhd(self)
-        self.local = LocalBranch(inputs, local_width) if local_width else None
+        self.local: LocalBranch | None = None
+        if local_width:
+            self.local = LocalBranch(inputs, local_width, 2 if guide else 1)
         self.prior: nn.Parameter | None = None
         if prior_size:
             self.prior = nn.Parameter(torch.zeros(1, NUM_OUTPUTS, prior_size, prior_size))
@@ -164,27 +167,43 @@ def _leaky(x: Tensor) -> Tensor:
 
 
 class LocalBranch(nn.Module):
-    """(B, inputs, H, W) -> (B, 15, H, W) at full and quarter resolution; the last layer starts at zero."""
+    """(B, inputs, H, W) -> (B, 15, H, W) at full and quarter resolution; the last layer starts at zero.
 
-    def __init__(self, inputs: int, width: int) -> None:
+    Looks only at what departs from the surroundings: the log of each picture's mean channel less its mean over
+    4, 16 and 64 texels, so neither tone nor broad light is seen; the other inputs (UV) are passed on.
+    """
+
+    def __init__(self, inputs: int, width: int, num_pictures: int) -> None:
         super().__init__()
-        self.fine = nn.Conv2d(inputs, width, 3, padding=1)
-        self.coarse1 = nn.Conv2d(inputs, 2 * width, 3, padding=1)
-        self.coarse2 = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
-        self.coarse3 = nn.Conv2d(2 * width, width, 3, padding=1)
-        self.join = nn.Conv2d(2 * width, width, 3, padding=1)
-        self.last = nn.Conv2d(width, NUM_OUTPUTS, 1)
-        for conv in (self.fine, self.coarse1, self.coarse2, self.coarse3, self.join):
+        self.num_pictures = num_pictures
+        channels = len(LOCAL_SCALES) * num_pictures
+        self.fine = nn.Conv2d(channels, 2 * width, 3, padding=1)
+        self.coarse1 = nn.Conv2d(inputs - 3 * num_pictures + channels, 2 * width, 3, padding=1)
+        self.coarse2 = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.join = nn.Conv2d(3 * width, 2 * width, 3, padding=1)
+        self.last = nn.Conv2d(2 * width + channels, NUM_OUTPUTS, 1)
+        for conv in (self.fine, self.coarse1, self.coarse2, self.join):
             nn.init.kaiming_normal_(conv.weight, a=0.1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
+    def departures(self, x: Tensor) -> Tensor:
+        """(B, 3 * num_pictures + ..., H, W) in [-1, 1] -> (B, scales * num_pictures, H, W), about [-2, 2]."""
+        size = (x.shape[-2], x.shape[-1])
+        pictures = x[:, : 3 * self.num_pictures].float().unflatten(1, (self.num_pictures, 3))
+        tone = torch.log(to_unit(pictures).mean(2).clamp_min(0) + 0.03)
+        around = [resize_bilinear(F.avg_pool2d(tone, k), size) for k in LOCAL_SCALES]
+        return (2.0 * (tone.repeat(1, len(around), 1, 1) - torch.cat(around, 1))).clamp(-2, 2)
+
     def features(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, width, H, W), before the last layer."""
-        fine = _leaky(self.fine(x))
-        coarse = _leaky(self.coarse2(_leaky(self.coarse1(F.avg_pool2d(x, 4)))))
-        coarse = resize_bilinear(_leaky(self.coarse3(coarse)), (x.shape[-2], x.shape[-1]))
-        return _leaky(self.join(torch.cat([fine, coarse], dim=1)))
+        """(B, inputs, H, W) -> (B, 2 * width + scales * num_pictures, H, W), before the last layer."""
+        detail = self.departures(x)
+        rest = x[:, 3 * self.num_pictures :]
+        fine = _leaky(self.fine(detail))
+        coarse = F.avg_pool2d(torch.cat([detail, rest], dim=1), 4)
+        coarse = _leaky(self.coarse2(_leaky(self.coarse1(coarse))))
+        coarse = resize_bilinear(coarse, (x.shape[-2], x.shape[-1]))
+        return torch.cat([_leaky(self.join(torch.cat([fine, coarse], dim=1))), detail], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.features(x))
