@@ -58,13 +58,13 @@ class HeadBasis:
         return self.mean + moved + np.tensordot(expression.astype(np.float32), self.expression, 1)
 
 
-def load_head_obj(
-    path: Path, with_vertices: bool = False
-) -> HeadMesh | tuple[HeadMesh, np.ndarray]:
-    """Read an OBJ of HiFi3D topology, vertex order kept. With ``with_vertices`` its own positions (V, 3) come too.
+def load_head_obj(path: Path) -> HeadMesh:
+    """Read an OBJ of HiFi3D topology, vertex order kept. Raises HeadError when the file is not such an OBJ."""
+    return read_head_obj(path)[0]
 
-    Raises HeadError when the file is not such an OBJ.
-    """
+
+def read_head_obj(path: Path) -> tuple[HeadMesh, np.ndarray]:
+    """``load_head_obj`` with the OBJ's own positions (V, 3), in its own unit."""
     path = Path(path)
     vertices: list[list[float]] = []
     uv: list[list[float]] = []
@@ -106,7 +106,7 @@ def load_head_obj(
         uv_face_array,
         _position_uv(face_array, uv_face_array, uv_array),
     )
-    return (mesh, np.asarray(vertices, dtype=np.float64)) if with_vertices else mesh
+    return mesh, np.asarray(vertices, dtype=np.float64)
 
 
 def _position_uv(faces: np.ndarray, uv_faces: np.ndarray, uv: np.ndarray) -> np.ndarray:
@@ -177,7 +177,7 @@ class HeadModel:
         corners = self._mesh.faces[triangle]
 
         def mix(values: np.ndarray) -> np.ndarray:
-            return sum(weights[:, k, None] * values[..., corners[:, k], :] for k in range(3))
+            return np.einsum("nk,...nkd->...nd", weights, values[..., corners, :])
 
         return HeadBasis(mix(self.mean), mix(self.identity), mix(self.expression))
 

@@ -6,6 +6,7 @@ T: UV points, F: triangles, N: queries, S: map size. UV has u right, v up; maps 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -37,11 +38,11 @@ class UVRaster:
         corners = uv_faces[self.triangle[rows, cols]]
         weights = self.weights[rows, cols]
         out = np.zeros((size, size, values.shape[1]), dtype=np.float32)
-        inside = sum(weights[:, k, None] * values[corners[:, k]] for k in range(3))
-        out[rows, cols] = inside
+        out[rows, cols] = np.einsum("nk,nkc->nc", weights, values[corners])
         if fill and len(rows) < size * size:
-            nearest = distance_transform_edt(
-                ~self.mask, return_distances=False, return_indices=True
+            _, nearest = cast(
+                tuple[np.ndarray, np.ndarray],
+                distance_transform_edt(~self.mask, return_indices=True),
             )
             out = out[nearest[0], nearest[1]]
         return out

@@ -192,7 +192,7 @@ class LocalBranch(nn.Module):
         size = (x.shape[-2], x.shape[-1])
         pictures = x[:, : 3 * self.num_pictures].float().unflatten(1, (self.num_pictures, 3))
         tone = torch.log(to_unit(pictures).mean(2).clamp_min(0) + 0.03)
-        around = [resize_bilinear(F.avg_pool2d(tone, k), size) for k in LOCAL_SCALES]
+        around = [resize_bilinear(F.avg_pool2d(tone, min(k, *size)), size) for k in LOCAL_SCALES]
         return (2.0 * (tone.repeat(1, len(around), 1, 1) - torch.cat(around, 1))).clamp(-2, 2)
 
     def features(self, x: Tensor) -> Tensor:

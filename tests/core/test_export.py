@@ -9,7 +9,7 @@ import trimesh
 
 from core.errors import OutputError
 from core.export import Part, vertex_normals, vertex_tangents, write_glb, write_obj
-from core.head_model import HeadMesh, load_head_obj
+from core.head_model import HeadMesh, read_head_obj
 
 
 def ball(rings=8, segments=12, radius=0.1, center=(0.0, 0.0, 0.0)):
@@ -118,9 +118,9 @@ def test_obj_keeps_order_uvs_and_positions(tmp_path):
 
 
 def test_obj_of_the_hifi3d_head_reads_back_as_hifi3d(tmp_path, shared_data):
-    mesh, vertices = load_head_obj(shared_data / "hifi3d" / "head.obj", with_vertices=True)
+    mesh, vertices = read_head_obj(shared_data / "hifi3d" / "head.obj")
     write_obj(tmp_path / "head.obj", mesh, vertices * 0.1, texture="passes/albedo.png")
-    again, moved = load_head_obj(tmp_path / "head.obj", with_vertices=True)
+    again, moved = read_head_obj(tmp_path / "head.obj")
     np.testing.assert_array_equal(again.faces, mesh.faces)
     np.testing.assert_array_equal(again.uv_faces, mesh.uv_faces)
     np.testing.assert_allclose(moved, vertices * 0.1, atol=1e-6)

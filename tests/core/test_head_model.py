@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.errors import HeadError
-from core.head_model import HeadModel, load_head_obj
+from core.head_model import HeadModel, load_head_obj, read_head_obj
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_embedded_mesh_is_closed_but_for_the_neck(head: HeadModel) -> None:
     unique, count = np.unique(edges, axis=0, return_counts=True)
     rim = head.mean[np.unique(unique[count == 1])]
     face = (rim[:, 1] > -0.1) & (np.abs(rim[:, 0]) > 1e-4)  # the mouth cavity's midline is inside
-    assert face.mean() < 0.02
+    assert face.sum() <= 16, "a few hairline gaps at lid and mouth corners are known"
     used = np.unique(mesh.faces)
     assert len(used) == mesh.num_vertices
     a, b, c = (mesh.uv[mesh.uv_faces[:, k]] for k in range(3))
@@ -110,7 +110,7 @@ def test_dense_landmarks_lie_on_the_face(head: HeadModel) -> None:
 
 
 def test_hifi3d_obj_keeps_its_order(shared_data, head: HeadModel) -> None:
-    mesh, own = load_head_obj(shared_data / "hifi3d" / "head.obj", with_vertices=True)
+    mesh, own = read_head_obj(shared_data / "hifi3d" / "head.obj")
     assert (mesh.num_vertices, len(mesh.uv), len(mesh.faces)) == (20481, 20792, 40832)
     dressed = head.vertices(mesh, *zeros(head))
     # the mean is another person, in metres: after scale the two must still be the same head, vertex by vertex

@@ -42,7 +42,7 @@ class ResampledMesh:
 
     def carry(self, values: np.ndarray) -> np.ndarray:
         """Source vertex values (..., N, C) -> our vertices (..., V, C)."""
-        return sum(self.weights[:, k, None] * values[..., self.corners[:, k], :] for k in range(3))
+        return np.einsum("nk,...nkd->...nd", self.weights, values[..., self.corners, :])
 
 
 def build_mesh(
@@ -105,8 +105,10 @@ def _clear_of_rims(points: np.ndarray, num_rim: int) -> np.ndarray:
     """(N,) bool, False for inside points in the diametral circle of a rim edge: they would hide that edge."""
     rim, inside = points[:num_rim], points[num_rim:]
     tree = KDTree(rim)
-    spacing = tree.query(rim, k=3)[0][:, 2]  # to the farther of the two neighbours along the rim
-    _, near = tree.query(inside, k=12)
+    spacing = np.asarray(tree.query(rim, k=3)[0])[
+        :, 2
+    ]  # to the farther of the two neighbours along the rim
+    near = np.asarray(tree.query(inside, k=12)[1])
     clear = np.ones(len(points), dtype=bool)
     for i in range(near.shape[1]):
         for j in range(i):

@@ -96,7 +96,8 @@ class _Surface:
         self.tree = KDTree(np.concatenate([self.points, NORMAL_WEIGHT_M * self.normals], 1))
 
     def nearest(self, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        _, index = self.tree.query(np.concatenate([points, NORMAL_WEIGHT_M * normals], 1))
+        oriented = np.concatenate([points, NORMAL_WEIGHT_M * normals], 1)
+        index = np.asarray(self.tree.query(oriented)[1])
         return index, (self.normals[index] * normals).sum(1)
 
 

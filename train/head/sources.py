@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.head_model import HeadMesh, load_head_obj
+from core.head_model import HeadMesh, read_head_obj
 
 ICT_SKIN_END = 11248
 """Vertices 0..11247 of ICT-FaceKit are face, head and neck (ICT-FaceKit README)."""
@@ -70,7 +70,7 @@ class LayoutHead:
 
 def read_layout_head(data: Path) -> LayoutHead:
     """Read the HiFi3D-layout OBJ (decimetres there, metres here), its landmarks and its left-right permutation."""
-    mesh, vertices = load_head_obj(data / "hifi3d" / "head.obj", with_vertices=True)
+    mesh, vertices = read_head_obj(data / "hifi3d" / "head.obj")
     marks = json.loads((data / "hifi3d" / "landmarks_hifi3d.json").read_text())
     ids = next(value for value in marks.values() if isinstance(value, list) and len(value) == 68)
     mirror = np.load(data / "hifi3d" / "hifi3d_mirror_vertex_perm.npy")
