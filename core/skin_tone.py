@@ -19,6 +19,8 @@ L_RANGE = (20.0, 82.0)
 A_RANGE = (5.0, 17.0)
 B_RANGE = (7.0, 24.0)
 """CIELAB D65 of skin under neutral light, very dark to very light; what lies beyond is the light's colour."""
+MIN_B_PER_A = 0.9
+"""Skin under neutral light is yellower than it is red; mauve is the camera's or the sky's."""
 _MIN_TEXELS = 500
 
 
@@ -39,5 +41,6 @@ def anchor_tone(
     seen, own = photo[lit].mean(0), made[lit].mean(0)
     lab = share * linear_srgb_to_lab(seen) + (1 - share) * linear_srgb_to_lab(own)
     lab = np.clip(lab, [L_RANGE[0], A_RANGE[0], B_RANGE[0]], [L_RANGE[1], A_RANGE[1], B_RANGE[1]])
+    lab[2] = max(lab[2], MIN_B_PER_A * lab[1])
     gain = np.clip(lab_to_linear_srgb(lab), 1e-3, 1.0) / np.maximum(own, 1e-3)
     return linear_to_srgb(np.clip(srgb_to_linear(albedo) * gain, 0, 1)).astype(np.float32)

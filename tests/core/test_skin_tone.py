@@ -46,6 +46,13 @@ def test_coloured_light_is_not_taken_for_skin() -> None:
     assert linear_srgb_to_lab(srgb_to_linear(out[32, 32]))[2] < 25
 
 
+def test_mauve_cast_is_taken_back() -> None:
+    mauve = face(np.array([0.62, 0.47, 0.50]))
+    out = anchor_tone(mauve, mauve, np.ones((64, 64), bool), share=1.0)
+    _, a, b = linear_srgb_to_lab(srgb_to_linear(out[32, 32]))
+    assert b > 0.85 * a > 0
+
+
 def test_too_little_skin_leaves_the_albedo() -> None:
     network = face(LIGHT)
     assert anchor_tone(network, face(DARK), np.zeros((64, 64), bool)) is network
