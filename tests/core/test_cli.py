@@ -287,6 +287,8 @@ def test_signals_clean_up_and_end_with_130(repository: Path, tmp_path: Path, nam
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a background job of a shell inherits "ignore Ctrl-C"; a user's terminal does not
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None and process.stdout.readline() == "writing\n"
     process.send_signal(getattr(signal, name))
