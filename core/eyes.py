@@ -14,7 +14,7 @@ from .head_model import HeadModel
 from .landmarks import Landmarks
 
 IRIS_RADIUS_M = 0.0060
-"""Half the horizontal visible iris diameter, about 11.8 mm in adults (Ruefer et al. 2005)."""
+"""Half the horizontal visible iris diameter, taken as 12 mm for everyone."""
 PUPIL_SHARE = 0.36
 _BULGE_M = 0.0006
 _SEGMENTS = 48

@@ -9,7 +9,7 @@ Everything in metres, +Y up, +Z out of the face, the subject's right at -x.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -262,9 +262,3 @@ class HeadModel:
     def eyes(self, identity: np.ndarray) -> np.ndarray:
         """Eyeball centres (2, 3) in metres for identity (K,): the subject's right eye (-x) first."""
         return self.eye_centers + np.tensordot(identity.astype(np.float32), self.eye_identity, 1)
-
-
-@lru_cache(maxsize=1)
-def embedded_head() -> HeadModel:
-    """The embedded head, read once."""
-    return HeadModel.load()

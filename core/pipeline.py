@@ -66,7 +66,7 @@ class Pipeline:
         self.head = HeadModel.load()
         self.mesh = load_head_obj(head) if head else self.head.embedded_mesh()
         self.networks = {
-            # channels_last makes these convolutions two to four times faster on a CPU
+            # channels_last suits these convolutions on a CPU
             stage: load_stage(stage, weights_dir, self.device).to(
                 memory_format=torch.channels_last  # type: ignore[call-overload]
             )

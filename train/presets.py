@@ -51,7 +51,7 @@ def embedded(stage: str) -> Config:
     """What ships: small widths, the light stage as data, the offline losses, minutes on a CPU.
 
     `python train/run.py --stage maginet --size 256 --minutes 30 --pool runs/pool256 --out runs/m1`.
-    A step of Stage I at 256^2, batch 4, takes about 0.9 s on one 2023 server core with bfloat16.
+    A step of Stage I at 256^2, batch 4, takes about 0.9 s on one idle core with bfloat16.
     """
     if stage == "maginet":
         net = {"base": 24, "output": "ratio", "uv_octaves": 3}
