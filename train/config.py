@@ -153,7 +153,7 @@ class Options:
     bank: Path = Path(".cache/bank")
     """The light stage's bank of heads, skies and skins."""
     split: str = "train"
-    """Heads and skies that `fill` draws from: train or val (held out)."""
+    """Heads and skies that `fill` draws from: train, val (to choose by) or test (to report)."""
     lights: int = 1
     """`fill`: lights that every face is shown under, in a row (spread between lights needs 2)."""
     held_out: Path | None = None
@@ -197,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--fill", type=int, default=0, help="only write N samples into --pool, then stop"
     )
-    p.add_argument("--split", choices=("train", "val"), default="train", help="of --fill")
+    p.add_argument("--split", choices=("train", "val", "test"), default="train", help="of --fill")
     p.add_argument("--lights", type=int, default=1, help="lights per face of --fill")
     p.add_argument("--bank", type=Path, default=Path(".cache/bank"), help="the light stage's bank")
     p.add_argument("--held-out", type=Path, help="pool filled with --split val, for --validate")

@@ -325,7 +325,7 @@ class LiveSource:
 
 
 def make_light_stage(bank: Path, size: int, seed: int, split: str, device: str = "cpu") -> Any:
-    """The virtual light stage at one size. split "val" has heads and skies of its own."""
+    """The virtual light stage at one size. "val" and "test" have heads, skies and photos of their own."""
     from .lightstage.generate import LightStage
 
     try:

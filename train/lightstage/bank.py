@@ -26,7 +26,12 @@ from .sources import BAND_RANGE, SOFTLY_LIT, portrait_bands, read_environments, 
 
 POSITION_SIZE, LIGHT_SIZE, NUM_DIRECTIONS = 256, 128, 320
 POSITION_RANGE_M = 0.3
-NUM_VAL_HEADS, VAL_SKIES = 6, ("lebombo_1k", "st_fagans_interior_1k", "quarry_01_1k")
+SPLITS = ("train", "val", "test")
+NUM_HELD_HEADS, NUM_HELD_PORTRAITS, NUM_HELD_MOTTLES = 5, 3, 1
+HELD_SKIES = {
+    "val": ("lebombo_1k", "st_fagans_interior_1k"),
+    "test": ("quarry_01_1k", "studio_small_03_1k"),
+}
 FILE_NAME = "bank.safetensors"
 
 
@@ -64,9 +69,16 @@ class UnwrapMasks:
 
 
 class Bank:
-    """The file on a device. `heads` and `skies` are lists of indices per split."""
+    """The file on a device, seen by one split: `heads`, `skies`, `portraits` and `mottles` list its indices.
 
-    def __init__(self, path: Path, device: str | torch.device = "cpu") -> None:
+    No head, sky, portrait or patch of skin belongs to two splits; the one scan belongs to all.
+    """
+
+    def __init__(
+        self, path: Path, device: str | torch.device = "cpu", split: str = "train"
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"expected a split of {SPLITS}; got {split!r}; use one of them")
         path = path / FILE_NAME if path.is_dir() else path
         if not path.is_file():
             raise FileNotFoundError(
@@ -77,8 +89,10 @@ class Bank:
         with safe_open(path, framework="pt", device=str(device)) as file:
             self._t = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             meta = file.metadata()
-        self.heads: dict[str, list[int]] = json.loads(meta["heads"])
-        self.skies: dict[str, list[int]] = json.loads(meta["skies"])
+        self.heads, self.skies, self.portraits, self.mottles = (
+            list[int](json.loads(meta[part])[split])
+            for part in ("heads", "skies", "portraits", "mottles")
+        )
         self.directions = self._t["directions"]
         self.landmarks = self._t["landmarks68_uv"]
         self.environments = self._t["environments"].float()
@@ -89,7 +103,6 @@ class Bank:
         """(2, 512, 512) relief of a scan: slopes dh/dx, dh/dy, y down."""
         self.mottle = self._t["mottle"].float()
         """(M, 3, 256, 256) tileable log-albedo bands of skin, unit deviation of the grey."""
-        self.num_portraits = len(self._t["portrait_tone"])
         self.unwrap_masks = UnwrapMasks(
             *(self._t[k].float()[None] / 255 for k in ("reach", "eye_slit", "mouth_ring"))
         )
@@ -122,6 +135,17 @@ class Bank:
             light(tangent), light(bitangent), visible, openness.view(1, LIGHT_SIZE, LIGHT_SIZE),
             self._t["thickness"][index].float()[None] * (0.03 / 255),
         )  # fmt: skip
+
+
+def split_indices(count: int, num_held: int) -> dict[str, list[int]]:
+    """Indices 0..count-1 per split: the last go to "test", those before to "val", at most a fifth each."""
+    held = min(num_held, max(1, count // 5))
+    last = list(range(count))
+    return {
+        "train": last[: -2 * held],
+        "val": last[-2 * held : -held],
+        "test": last[-held:],
+    }
 
 
 def unwrap_masks() -> dict[str, np.ndarray]:
@@ -221,15 +245,8 @@ def build_bank(
         print(f"\rhead {number + 1}/{len(maps)}", end="", flush=True)
     print()
     names, environments = read_environments(data / "hdri")
-    num_val = min(NUM_VAL_HEADS, max(1, len(maps) // 5))
-    heads = {
-        "train": list(range(len(maps) - num_val)),
-        "val": list(range(len(maps) - num_val, len(maps))),
-    }
-    skies = {
-        "train": [i for i, n in enumerate(names) if n not in VAL_SKIES],
-        "val": [i for i, n in enumerate(names) if n in VAL_SKIES],
-    }
+    home = {name: split for split, held in HELD_SKIES.items() for name in held}
+    skies = {s: [i for i, n in enumerate(names) if home.get(n, "train") == s] for s in SPLITS}
     arrays = {name: np.stack(values) for name, values in tensors.items()}
     arrays |= {
         "inside": inside,
@@ -244,7 +261,13 @@ def build_bank(
     arrays |= portrait_bands(data / "portraits", portraits)
     out.mkdir(parents=True, exist_ok=True)
     path = out / FILE_NAME
-    meta = {"heads": json.dumps(heads), "skies": json.dumps(skies), "sky_names": json.dumps(names)}
+    splits = {
+        "heads": split_indices(len(maps), NUM_HELD_HEADS),
+        "skies": skies,
+        "portraits": split_indices(len(arrays["portrait_tone"]), NUM_HELD_PORTRAITS),
+        "mottles": split_indices(len(arrays["mottle"]), NUM_HELD_MOTTLES),
+    }
+    meta = {part: json.dumps(indices) for part, indices in splits.items()}
     partial = path.with_suffix(".partial")
     save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial, metadata=meta)
     os.replace(partial, path)

@@ -31,7 +31,7 @@ class LightStageConfig:
     """Chance of fine colour and relief bands carried over from permitted scans and skins."""
     portrait_bands: float = 0.5
     """Chance that brows, lips and fine skin come from a mix of real photos' bands."""
-    detail_gain: tuple[float, float] = (0.5, 1.5)
+    detail_gain: tuple[float, float] = (0.7, 2.1)
     """Range of the gain of the displacement."""
     mild_light: float = 0.4
     hard_light: float = 0.36
@@ -52,9 +52,9 @@ class LightStageConfig:
     """Chance that unwrapping cuts scalp hair off and fills skin in; then the truth is bare too."""
     whole_layout: float = 0.12
     """Chance of an input that covers scalp, ears and neck, as ready-made UV textures do."""
-    glasses: float = 0.06
+    glasses: float = 0.12
     hat_shadow: float = 0.07
-    strands: float = 0.1
+    strands: float = 0.13
     hand: float = 0.02
 
     def __post_init__(self) -> None:

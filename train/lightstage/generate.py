@@ -26,7 +26,7 @@ from .skin import Skin, sample_skin
 from .texture import Dice, resize, smoothstep
 
 TRUTH_KEYS = ("albedo", "ambient_occlusion", "normal", "specular", "translucency", "raw_diffuse")
-_SPLIT_SEEDS = {"train": 0, "val": 1_000_003}
+_SPLIT_SEEDS = {"train": 0, "val": 1_000_003, "test": 1_500_007}
 
 
 @dataclass
@@ -44,8 +44,8 @@ class Face:
 class LightStage:
     """An endless source of batches; the same seed gives the same batches on one device.
 
-    size: side of the maps, 256, 512 or 1024. split: "train" or "val", with disjoint heads, skies
-    and seeds. Batches follow the training contract: `input` and colours sRGB in [0, 1], `normal`
+    size: side of the maps, 256, 512 or 1024. split: "train", "val" or "test", with disjoint
+    heads, skies, portraits and seeds. Batches follow the training contract: `input` and colours sRGB in [0, 1], `normal`
     encoded, `mask` soft in [0, 1], plus `ita_deg` and `identity_id`, both (B,).
     """
 
@@ -58,15 +58,12 @@ class LightStage:
         config: LightStageConfig | None = None,
         split: str = "train",
     ) -> None:
-        if split not in _SPLIT_SEEDS:
-            raise ValueError(f"expected split train or val; got {split!r}; use one of them")
         if size not in (128, 256, 512, 1024):
             raise ValueError(f"expected a size of 128, 256, 512 or 1024; got {size}")
         self.size, self.split = size, split
         self.config = config or LightStageConfig()
-        self.bank = Bank(Path(bank_path), device)
+        self.bank = Bank(Path(bank_path), device, split)
         self.device = self.bank.device
-        self._heads, self._skies = self.bank.heads[split], self.bank.skies[split]
         self._seed = seed * 2_000_003 + _SPLIT_SEEDS[split]
         self._count = 0
         self._residual = residual_light(self.bank.directions)
@@ -99,7 +96,7 @@ class LightStage:
 
     def make_face(self, dice: Dice) -> Face:
         """A person with the truth maps, each (C, S, S)."""
-        head = self.bank.head(dice.choice(self._heads))
+        head = self.bank.head(dice.choice(self.bank.heads))
         regions = jittered(dice, self.size, self.bank.landmarks)
         age = 16 + 66 * dice.uniform(0, 1) ** 1.5
         creases = sample_creases(dice, self.config, regions, age)
@@ -121,7 +118,7 @@ class LightStage:
     def light_for(self, dice: Dice) -> Illumination:
         """A light of this split's skies."""
         return sample_illumination(
-            dice, self.config, self.bank.environments, self._skies, self.bank.directions
+            dice, self.config, self.bank.environments, self.bank.skies, self.bank.directions
         )
 
     def photograph(self, dice: Dice, face: Face, light: Illumination | None = None):

@@ -85,7 +85,7 @@ def scan_flow(dice: Dice, size: int) -> Tensor:
 
 def _mottle(dice: Dice, bank: Bank, size: int) -> Tensor:
     """A band of real skin, tiled, turned and warped: (3, S, S), about unit deviation."""
-    tile = bank.mottle[dice.integer(0, bank.mottle.shape[0] - 1)]
+    tile = bank.mottle[dice.choice(bank.mottles)]
     if dice.chance(0.5):
         tile = tile.flip(-1)
     if dice.chance(0.5):
@@ -102,7 +102,7 @@ def _borrowed_band(dice: Dice, bank: Bank, regions: Regions) -> Tensor:
     """Fine bands of two photos mixed by a smooth mask, warped and mirrored: (3, S, S)."""
     size, parts = regions.size, []
     for _ in range(2):
-        band = bank.portrait_band(dice.integer(0, bank.num_portraits - 1))
+        band = bank.portrait_band(dice.choice(bank.portraits))
         flow = resize(noise(dice, 64, 300, 2), size) * dice.uniform(2, 7)
         if dice.chance(0.5):
             band = band.flip(-1)

@@ -187,7 +187,9 @@ def test_same_seed_same_faces_and_splits_differ(bank_path):
     assert all(torch.equal(a[k], b[k]) for k in a)
     val = LightStage(bank_path, 128, seed=9, split="val")
     train = LightStage(bank_path, 128, seed=9)
-    assert not set(val._heads) & set(train._heads) and not set(val._skies) & set(train._skies)
+    for part in ("heads", "skies", "portraits", "mottles"):
+        held, known = getattr(val.bank, part), getattr(train.bank, part)
+        assert held and known and not set(held) & set(known), part
     assert not torch.equal(val.sample(1)["albedo"], a["albedo"])
 
 
@@ -221,7 +223,7 @@ def test_skin_tone_is_spread_and_survives_into_raw_diffuse(bank_path):
 
 def test_wrong_use_is_refused(bank_path, tmp_path):
     with pytest.raises(ValueError, match="split"):
-        LightStage(bank_path, 128, split="test")
+        LightStage(bank_path, 128, split="holdout")
     with pytest.raises(ValueError, match="size"):
         LightStage(bank_path, 100)
     with pytest.raises(FileNotFoundError, match="train.lightstage.bank"):
