@@ -91,14 +91,17 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
     return read(path)["ema"]
 
 
-def warm_start(net: nn.Module, path: Path) -> None:
-    """Load weights of another run into `net`; every tensor must fit."""
+def warm_start(net: nn.Module, path: Path) -> list[str]:
+    """Load weights of another run into `net`; returns the tensors of a part that run did not have.
+
+    Those stay as they are. Every tensor of the file must fit; CheckpointError names what does not.
+    """
     weights = weights_of(path)
     own = net.state_dict()
-    wrong = [k for k in own if k not in weights or weights[k].shape != own[k].shape]
-    if wrong or len(weights) != len(own):
+    wrong = [k for k in weights if k not in own or weights[k].shape != own[k].shape]
+    if wrong or not weights:
         raise CheckpointError(
             f"expected weights that fit --net in {path}; got {len(wrong)} tensors that do not "
             f"({', '.join(wrong[:3])}); use the --net arguments it was trained with"
         )
-    net.load_state_dict(weights)
+    return net.load_state_dict(weights, strict=False).missing_keys

@@ -38,6 +38,8 @@ class LossWeights:
     """Squared error after the best gain per image: texture, whatever the exposure ("offline")."""
     ssim: float = 0.0
     """1 - SSIM of the channel mean ("offline")."""
+    tone: float = 0.0
+    """L1 between the mean colours of the face: keeps a dark skin dark ("offline")."""
     adversarial: float = 0.0
     """LSGAN against the multi-scale discriminator (Pix2PixHD: 1.0)."""
     features: float = 0.0

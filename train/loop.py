@@ -122,9 +122,10 @@ class Trainer:
             self._restore(state)
             self.say(f"resumed {out} at step {self.step}, {self.elapsed_s / 60:.1f} min")
         elif init is not None:
-            checkpoint.warm_start(self.net, init)
+            new = checkpoint.warm_start(self.net, init)
             self.ema.load_state_dict(self.net.state_dict())
-            self.say(f"started from {init}")
+            parts = ", ".join(sorted({name.split(".")[0] for name in new}))
+            self.say(f"started from {init}" + (f"; new: {parts}" if new else ""))
         elif getattr(self.net, "prior", None) is not None:
             self._start_at_mean()
         local = getattr(self.net, "local", None)

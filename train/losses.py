@@ -75,6 +75,14 @@ def gain_invariant(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor
     return weighted_mean((gain * p - t).square(), weight)
 
 
+def tone(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """L1 between the mean colours of the face, maps in [0, 1]: the skin tone, whatever the detail."""
+    face = (weight > 0.5).to(weight.dtype)
+    area = face.sum((2, 3)).clamp_min(1.0)
+    departure = ((prediction - target) * face).sum((2, 3)) / area
+    return 0.5 * departure.abs().mean()
+
+
 def _gauss(x: Tensor, radius: int = 5, sigma: float = 1.5) -> Tensor:
     """Separable 11x11 Gaussian without padding, (B, C, H, W) -> (B, C, H-10, W-10)."""
     steps = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
@@ -136,6 +144,7 @@ def albedo_terms(
         "gradient": multiscale_gradient,
         "gain": gain_invariant,
         "ssim": ssim_loss,
+        "tone": tone,
     }
     return {
         name: getattr(weights, name) * fn(prediction, target, weight)
@@ -155,12 +164,11 @@ def pass_terms(
             error = masked_l1(prediction[:, channel], target[:, channel], weight)
             terms[name] = weights.l1 * gain * error
         terms["normal"] = weights.l1 * normal_loss(prediction[:, NORMAL], target[:, NORMAL], weight)
+    gain = prediction.new_ones(15)
+    gain[NORMAL] = TILT_GAIN
+    p, t = (x * gain[None, :, None, None] for x in (prediction, target))
     if weights.mse > 0:
-        terms["mse"] = weights.mse * masked_mse(prediction, target, weight)
+        terms["mse"] = weights.mse * masked_mse(p, t, weight)
     if weights.gradient > 0:
-        gain = prediction.new_ones(15)
-        gain[NORMAL] = TILT_GAIN
-        gain = gain[None, :, None, None]
-        error = multiscale_gradient(prediction * gain, target * gain, weight)
-        terms["gradient"] = 5.0 * weights.gradient * error
+        terms["gradient"] = 5.0 * weights.gradient * multiscale_gradient(p, t, weight)
     return terms

@@ -11,10 +11,11 @@ PAPER_PASSES = LossWeights(
     mse=0.0, l1=0.0, edge=0.0, vgg=10.0, lpips=0.0, adversarial=1.0, features=10.0
 )
 OFFLINE_ALBEDO = LossWeights(
-    mse=1.0, l1=1.0, edge=0.0, vgg=0.0, lpips=0.0, gradient=2.0, gain=2.0, ssim=0.2, outside=0.15
-)
+    mse=1.0, l1=1.0, edge=0.0, vgg=0.0, lpips=0.0, gradient=2.0, gain=2.0, ssim=0.2, tone=1.0,
+    outside=0.15,
+)  # fmt: skip
 OFFLINE_PASSES = LossWeights(
-    mse=0.0, l1=1.0, edge=0.0, vgg=0.0, lpips=0.0, gradient=1.0, outside=0.15
+    mse=2.0, l1=1.0, edge=0.0, vgg=0.0, lpips=0.0, gradient=0.2, outside=0.15
 )
 
 

@@ -13,6 +13,7 @@ from .blocks import apply_log_ratio, resize_bilinear, to_signed, to_unit, uv_enc
 NUM_OUTPUTS = 15  # five passes as RGB triples: AO, normal, specular, translucency, raw diffuse
 RAW_DIFFUSE = slice(12, 15)
 LOCAL_SCALES = (4, 16, 64)
+LIGHT_CELLS = 8
 
 
 class GeneratorBlock(nn.Module):
@@ -170,40 +171,62 @@ class LocalBranch(nn.Module):
     """(B, inputs, H, W) -> (B, 15, H, W) at full and quarter resolution; the last layer starts at zero.
 
     Looks only at what departs from the surroundings: the log of each picture's mean channel less its mean over
-    4, 16 and 64 texels, so neither tone nor broad light is seen; the other inputs (UV) are passed on.
+    4, 16 and 64 texels, so neither tone nor broad light is seen; the other inputs (UV) are passed on. Which way
+    a tilt darkens depends on where the light comes from: the pictures' 8 x 8 cell means, less their mean,
+    scale and shift the features (FiLM, Perez et al. 2018; none at the start).
     """
 
     def __init__(self, inputs: int, width: int, num_pictures: int) -> None:
         super().__init__()
         self.num_pictures = num_pictures
         channels = len(LOCAL_SCALES) * num_pictures
+        features = 2 * width + channels
         self.fine = nn.Conv2d(channels, 2 * width, 3, padding=1)
         self.coarse1 = nn.Conv2d(inputs - 3 * num_pictures + channels, 2 * width, 3, padding=1)
         self.coarse2 = nn.Conv2d(2 * width, width, 3, padding=1)
         self.join = nn.Conv2d(3 * width, 2 * width, 3, padding=1)
-        self.last = nn.Conv2d(2 * width + channels, NUM_OUTPUTS, 1)
-        for conv in (self.fine, self.coarse1, self.coarse2, self.join):
+        self.deep = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
+        self.light_hidden = nn.Linear(num_pictures * LIGHT_CELLS**2, 64)
+        self.light_out = nn.Linear(64, 2 * features)
+        self.last = nn.Conv2d(features, NUM_OUTPUTS, 1)
+        for conv in (self.fine, self.coarse1, self.coarse2, self.join, self.deep):
             nn.init.kaiming_normal_(conv.weight, a=0.1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        for layer in (self.last, self.light_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def departures(self, x: Tensor) -> Tensor:
-        """(B, 3 * num_pictures + ..., H, W) in [-1, 1] -> (B, scales * num_pictures, H, W), about [-2, 2]."""
-        size = (x.shape[-2], x.shape[-1])
+    def tones(self, x: Tensor) -> Tensor:
+        """(B, 3 * num_pictures + ..., H, W) in [-1, 1] -> log of each picture's mean channel, (B, num_pictures, H, W)."""
         pictures = x[:, : 3 * self.num_pictures].float().unflatten(1, (self.num_pictures, 3))
-        tone = torch.log(to_unit(pictures).mean(2).clamp_min(0) + 0.03)
+        return torch.log(to_unit(pictures).mean(2).clamp_min(0) + 0.03)
+
+    def departures(self, tone: Tensor) -> Tensor:
+        """(B, num_pictures, H, W) -> (B, scales * num_pictures, H, W), about [-2, 2]."""
+        size = (tone.shape[-2], tone.shape[-1])
         around = [resize_bilinear(F.avg_pool2d(tone, min(k, *size)), size) for k in LOCAL_SCALES]
         return (2.0 * (tone.repeat(1, len(around), 1, 1) - torch.cat(around, 1))).clamp(-2, 2)
 
+    def light(self, tone: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and shift of every feature, each (B, features, 1, 1), from the broad pattern of light."""
+        cells = F.adaptive_avg_pool2d(tone, LIGHT_CELLS)
+        cells = (cells - cells.mean((2, 3), keepdim=True)).flatten(1)
+        values = self.light_out(_leaky(self.light_hidden(cells)))[:, :, None, None]
+        scale, shift = values.chunk(2, dim=1)
+        return 1.0 + scale, shift
+
     def features(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, 2 * width + scales * num_pictures, H, W), before the last layer."""
-        detail = self.departures(x)
+        tone = self.tones(x)
+        detail = self.departures(tone)
         rest = x[:, 3 * self.num_pictures :]
         fine = _leaky(self.fine(detail))
         coarse = F.avg_pool2d(torch.cat([detail, rest], dim=1), 4)
         coarse = _leaky(self.coarse2(_leaky(self.coarse1(coarse))))
         coarse = resize_bilinear(coarse, (x.shape[-2], x.shape[-1]))
-        return torch.cat([_leaky(self.join(torch.cat([fine, coarse], dim=1))), detail], dim=1)
+        joined = _leaky(self.join(torch.cat([fine, coarse], dim=1)))
+        joined = joined + _leaky(self.deep(joined))
+        scale, shift = self.light(tone)
+        return torch.cat([joined, detail], dim=1) * scale + shift
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.features(x))

@@ -71,7 +71,16 @@ def test_warm_start_names_what_does_not_fit(tmp_path: Path) -> None:
     small, large = torch.nn.Linear(2, 2), torch.nn.Linear(3, 2)
     checkpoint.save(tmp_path, {"config": "{}", "ema": small.state_dict()})
     twin = torch.nn.Linear(2, 2)
-    checkpoint.warm_start(twin, tmp_path)
+    assert checkpoint.warm_start(twin, tmp_path) == []
     assert torch.equal(twin.weight, small.weight)
     with pytest.raises(checkpoint.CheckpointError, match="weight"):
         checkpoint.warm_start(large, tmp_path)
+
+
+def test_warm_start_keeps_the_start_of_a_part_the_file_has_not(tmp_path: Path) -> None:
+    old = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    checkpoint.save(tmp_path, {"config": "{}", "ema": old.state_dict()})
+    grown = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    start = grown[1].weight.clone()
+    assert checkpoint.warm_start(grown, tmp_path) == ["1.weight", "1.bias"]
+    assert torch.equal(grown[0].weight, old[0].weight) and torch.equal(grown[1].weight, start)

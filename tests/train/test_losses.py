@@ -90,7 +90,7 @@ def test_pass_terms_look_at_their_own_channels() -> None:
         p = t.clone()
         p[:, channel : channel + 3] = 0.5
         terms = losses.pass_terms(p, t, mask, OFFLINE_PASSES)
-        assert [k for k, v in terms.items() if float(v) > 1e-4] == [name]
+        assert [k for k, v in terms.items() if float(v) > 1e-4] == [name, "mse"]
         assert float(terms[name]) == pytest.approx(0.5)
 
 
@@ -135,3 +135,15 @@ def test_trunks_are_used_where_they_are(monkeypatch: pytest.MonkeyPatch, tmp_pat
     same = perceptual.terms(t, t, mask, torch.Generator().manual_seed(0))
     assert all(float(v) < 1e-6 for v in same.values())
     assert perceptual.effective == PAPER_ALBEDO
+
+
+def test_tone_sees_the_mean_colour_of_the_face_only() -> None:
+    t = torch.zeros(1, 3, 16, 16)
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., :8] = 1
+    textured = t.clone()
+    textured[..., ::2, :] += 0.4
+    textured[..., 1::2, :] -= 0.4
+    textured[..., 8:] += 0.7  # outside the face
+    assert float(losses.tone(textured, t, mask)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.tone(t + 0.2, t, mask)) == pytest.approx(0.1)
