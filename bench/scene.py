@@ -1,7 +1,7 @@
 """Everything bench does in Blender, and the only module of bench with bpy: scene, head, skin, light, render.
 
 Works under the bpy wheel and under ``blender -b -P`` from 3.4 to 5.x: Principled inputs are looked
-up by name through one table, and numpy is the only other import. Head space (metres, +Y up, +Z out
+up by name through core.principled, and numpy is the only other import. Head space (metres, +Y up, +Z out
 of the face) becomes Blender's in :func:`core.environment.head_to_blender`: the face looks along -Y.
 """
 
@@ -19,30 +19,13 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from core.environment import head_to_blender, sh_from_environment
+from core import principled
+from core.camera import BLENDER_SENSOR_MM, blender_camera
+from core.environment import head_to_blender
+from core.exposure import BLENDER_HDRIS, face_exposure
 from core.passes import PASS_BY_KEY
-from core.sh import rotate_light
-from core.shading import SKIN_F0, SKIN_IOR, shade_diffuse, skin_roughness
-
-HDRI_NAMES = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
-"""Blender's own eight environments (CC0), in every Blender and in the bpy wheel."""
-
-PRINCIPLED_SOCKETS: dict[str, tuple[str | None, str | None]] = {
-    # ours: (name from 4.0 on, name in 3.4 to 3.6); None: that version has no such input
-    "base_color": ("Base Color", "Base Color"),
-    "roughness": ("Roughness", "Roughness"),
-    "ior": ("IOR", "IOR"),
-    "normal": ("Normal", "Normal"),
-    "specular": ("Specular IOR Level", "Specular"),
-    "subsurface": ("Subsurface Weight", "Subsurface"),
-    "subsurface_radius": ("Subsurface Radius", "Subsurface Radius"),
-    "subsurface_scale": ("Subsurface Scale", None),
-    "subsurface_color": (None, "Subsurface Color"),
-    "subsurface_anisotropy": ("Subsurface Anisotropy", "Subsurface Anisotropy"),
-    "coat": ("Coat Weight", "Clearcoat"),
-    "coat_roughness": ("Coat Roughness", "Clearcoat Roughness"),
-}
-_SUBSURFACE_METHOD = "RANDOM_WALK_SKIN" if bpy.app.version >= (4, 0, 0) else "RANDOM_WALK"
+from core.principled import set_value, socket
+from core.shading import skin_roughness
 
 MapSource = Path | str | np.ndarray
 """A map: an image file, or (H, W[, C]) float [0, 1] as stored, top row first."""
@@ -54,8 +37,8 @@ class SkinOptions:
 
     subsurface: float = 1.0
     """Subsurface Weight = subsurface * translucency."""
-    subsurface_scale_m: float = 0.004
-    subsurface_radius: tuple[float, float, float] = (1.0, 0.37, 0.19)
+    subsurface_scale_m: float = principled.SUBSURFACE_SCALE_M
+    subsurface_radius: tuple[float, float, float] = principled.SUBSURFACE_RADIUS
     normal_strength: float = 1.0
     occlusion: float = 0.0
     """Share of the ambient occlusion multiplied into the base colour; Cycles finds its own."""
@@ -184,20 +167,6 @@ def load_result(folder: Path, options: SkinOptions | None = None) -> Head:
     return Head(head, tuple(thing for thing in meshes if thing is not head))
 
 
-def socket(node: Any, key: str) -> Any | None:
-    """The Principled input called ``key`` in PRINCIPLED_SOCKETS, or None where this Blender has none."""
-    for name in PRINCIPLED_SOCKETS[key]:
-        if name is not None and name in node.inputs:
-            return node.inputs[name]
-    return None
-
-
-def _set(node: Any, key: str, value: Any) -> None:
-    found = socket(node, key)
-    if found is not None:
-        found.default_value = value
-
-
 def _empty_material(name: str) -> tuple[Any, Any]:
     material = bpy.data.materials.new(name)
     if material.node_tree is None:
@@ -222,17 +191,11 @@ def skin_material(
     tree = material.node_tree
     shader = tree.nodes.new("ShaderNodeBsdfPrincipled")
     tree.links.new(shader.outputs[0], output.inputs["Surface"])
-    shader.subsurface_method = _SUBSURFACE_METHOD
-    _set(shader, "ior", SKIN_IOR)
-    _set(shader, "subsurface_anisotropy", 0.8)
-    if socket(shader, "subsurface_scale") is not None:
-        _set(shader, "subsurface_radius", options.subsurface_radius)
-        _set(shader, "subsurface_scale", options.subsurface_scale_m)
-    else:
-        radius = tuple(options.subsurface_scale_m * value for value in options.subsurface_radius)
-        _set(shader, "subsurface_radius", radius)
-    _set(shader, "coat", options.coat)
-    _set(shader, "coat_roughness", 0.2)
+    principled.set_skin(
+        shader, bpy.app.version, options.subsurface_scale_m, options.subsurface_radius
+    )
+    set_value(shader, "coat", options.coat)
+    set_value(shader, "coat_roughness", 0.2)
 
     def texture(key: str, row: int, is_data: bool) -> Any:
         node = tree.nodes.new("ShaderNodeTexImage")
@@ -267,9 +230,7 @@ def skin_material(
         tree.links.new(texture("normal", 2, is_data=True), bend.inputs["Color"])
         tree.links.new(bend.outputs["Normal"], socket(shader, "normal"))
     if "specular" in maps:
-        factor = options.specular
-        if bpy.app.version < (4, 0, 0):  # there 0.5 is 4 % whatever the IOR
-            factor *= SKIN_F0 / 0.04
+        factor = options.specular * principled.specular_factor(bpy.app.version)
         tree.links.new(
             scaled(texture("specular", 3, is_data=True), factor), socket(shader, "specular")
         )
@@ -315,8 +276,8 @@ def portrait_camera(head: Head, yaw_deg: float = 0.0, lens_mm: float = 85.0) -> 
         top = float(points[:, 2].max())
         center = Vector((float(points[:, 0].mean()), float(points[:, 1].mean()), top - 0.13))
     thing = _new_camera("portrait")
-    thing.data.lens, thing.data.sensor_width = lens_mm, 36.0
-    distance = 0.29 * lens_mm / 36.0 + 0.09  # 29 cm of height at the face
+    thing.data.lens, thing.data.sensor_width = lens_mm, BLENDER_SENSOR_MM
+    distance = 0.29 * lens_mm / BLENDER_SENSOR_MM + 0.09  # 29 cm of height at the face
     yaw = math.radians(yaw_deg)
     offset = Vector((math.sin(yaw), -math.cos(yaw), 0.0)) * distance
     thing.location = center + offset
@@ -337,24 +298,14 @@ def photo_camera(report: Mapping[str, Any]) -> Any:
     The render's size is set to the photo's aspect by the caller, for instance with
     :func:`setup_cycles` and (height, width) in proportion.
     """
-    width, height = report["width_px"], report["height_px"]
-    rotation = np.asarray(report["rotation_head_to_camera"], np.float64)
-    translation = np.asarray(report["translation_m"], np.float64)
+    found = blender_camera(report)
     thing = _new_camera("photo")
-    longer = max(width, height)
-    thing.data.sensor_fit = "HORIZONTAL" if width >= height else "VERTICAL"
-    thing.data.sensor_width = thing.data.sensor_height = 36.0
-    thing.data.lens = 36.0 * report["focal_px"] / longer
-    thing.data.shift_x = (width / 2 - report["center_px"][0]) / longer
-    thing.data.shift_y = (report["center_px"][1] - height / 2) / longer
+    thing.data.sensor_fit = found.sensor_fit
+    thing.data.sensor_width = thing.data.sensor_height = BLENDER_SENSOR_MM
+    thing.data.lens = found.lens_mm
+    thing.data.shift_x, thing.data.shift_y = found.shift_x, found.shift_y
     thing.data.clip_start = 0.01
-    pose = np.eye(4)
-    axes = rotation * np.array(
-        [[1.0], [-1.0], [-1.0]]
-    )  # rows: camera right, up, back, in head space
-    pose[:3, :3] = head_to_blender(axes).T
-    pose[:3, 3] = head_to_blender(-rotation.T @ translation)
-    thing.matrix_world = Matrix(pose.tolist())
+    thing.matrix_world = Matrix(found.matrix_world.tolist())
     return thing
 
 
@@ -363,26 +314,9 @@ def photo_camera(report: Mapping[str, Any]) -> Any:
 
 def hdri_path(name: str) -> Path:
     """Path of one of Blender's own eight HDRIs; ValueError for other names."""
-    if name not in HDRI_NAMES:
-        raise ValueError(f"expected one of {', '.join(HDRI_NAMES)}; got {name!r}")
+    if name not in BLENDER_HDRIS:
+        raise ValueError(f"expected one of {', '.join(BLENDER_HDRIS)}; got {name!r}")
     return Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world" / f"{name}.exr"
-
-
-def face_exposure(environment: np.ndarray, rotation_deg: float = 0.0, target: float = 0.7) -> float:
-    """Strength at which a white matt face reflects ``target`` on average, as a photographer exposes.
-
-    ``environment`` (h, w, 3) linear equirect; averaged over five directions around the face's front.
-    """
-    yaw = math.radians(rotation_deg)
-    turn = np.array(
-        [[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]]
-    )
-    light = rotate_light(sh_from_environment(environment), turn)
-    normals = np.array([[0, 0, 1], [0.7, 0, 0.7], [-0.7, 0, 0.7], [0, 0.7, 0.7], [0, -0.7, 0.7]])
-    normals = normals / np.linalg.norm(normals, axis=1, keepdims=True)
-    white = shade_diffuse(np.ones((5, 3)), normals, np.ones(5), light)
-    luminance = float(np.maximum(white @ (0.2126, 0.7152, 0.0722), 0.0).mean())
-    return target / max(luminance, 1e-6)
 
 
 def _float_image(name: str, linear: np.ndarray) -> Any:
@@ -416,7 +350,7 @@ def set_world(
     """Light the scene by an equirect .exr/.hdr (or array, linear); returns the strength used.
 
     ``rotation_deg`` turns it about the vertical, counter-clockwise seen from above; ``strength``
-    None exposes for the face (:func:`face_exposure`). With ``soft_background`` the camera sees the
+    None exposes for the face (core.exposure). With ``soft_background`` the camera sees the
     environment out of focus, as behind a portrait lens; reflections and light stay sharp.
     """
     world = bpy.data.worlds.new("light")

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 from mathutils import Matrix
 
 from . import images
-from .core.environment import head_to_blender
+from .core.camera import BLENDER_SENSOR_MM, blender_camera
 from .exif import orientation, upright
 
 _MAX_TURNED_PX = 2048
@@ -24,20 +23,13 @@ def add(report: dict[str, Any], name: str, collection: Any) -> Any | None:
     data = bpy.data.cameras.new(f"{name} camera")
     thing = bpy.data.objects.new(f"{name} camera", data)
     collection.objects.link(thing)
-    width, height = found["width_px"], found["height_px"]
-    longer = max(width, height)
-    data.sensor_fit = "HORIZONTAL" if width >= height else "VERTICAL"
-    data.sensor_width = data.sensor_height = 36.0
-    data.lens = 36.0 * found["focal_px"] / longer
-    data.shift_x = (width / 2 - found["center_px"][0]) / longer
-    data.shift_y = (found["center_px"][1] - height / 2) / longer
+    seen = blender_camera(found)
+    data.sensor_fit = seen.sensor_fit
+    data.sensor_width = data.sensor_height = BLENDER_SENSOR_MM
+    data.lens = seen.lens_mm
+    data.shift_x, data.shift_y = seen.shift_x, seen.shift_y
     data.clip_start = 0.01
-    rotation = np.asarray(found["rotation_head_to_camera"], np.float64)
-    pose = np.eye(4)
-    axes = rotation * np.array([[1.0], [-1.0], [-1.0]])  # camera right, up, back, in head space
-    pose[:3, :3] = head_to_blender(axes).T
-    pose[:3, 3] = head_to_blender(-rotation.T @ np.asarray(found["translation_m"], np.float64))
-    thing.matrix_world = Matrix(pose.tolist())
+    thing.matrix_world = Matrix(seen.matrix_world.tolist())
     return thing
 
 

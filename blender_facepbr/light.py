@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 
 from . import images
-from .core.environment import sh_from_environment
-from .core.sh import rotate_light
-from .core.shading import shade_diffuse
+from .core.exposure import face_exposure
 
-HDRI_NAMES = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
-"""Blender's own eight environments (CC0)."""
 TAG = "facepbr_exposure"
 """Custom property of our Worlds: strength at which the face is exposed, before the user's stops."""
-_FACE = np.array([[0, 0, 1], [0.7, 0, 0.7], [-0.7, 0, 0.7], [0, 0.7, 0.7], [0, -0.7, 0.7]])
-_TARGET = 0.7
+_TURNS_DEG = range(0, 360, 45)
+"""Exposed for the mean of these, so that turning the light does not change its strength."""
 
 
 def hdri_path(name: str) -> Path:
     """Path of one of Blender's own eight HDRIs."""
     return Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world" / f"{name}.exr"
-
-
-def face_exposure(environment: np.ndarray) -> float:
-    """Strength at which a white matt face reflects 0.7 on average, as a photographer exposes.
-
-    ``environment`` (h, w, 3) linear, unturned. Averaged over five directions around the face's front and over eight
-    turns, so that turning the light does not change its strength.
-    """
-    normals = _FACE / np.linalg.norm(_FACE, axis=1, keepdims=True)
-    light = sh_from_environment(environment)
-    total = 0.0
-    for yaw in np.arange(8) * (math.pi / 4):
-        turn = np.array(
-            [[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]]
-        )
-        white = shade_diffuse(np.ones((5, 3)), normals, np.ones(5), rotate_light(light, turn))
-        total += float(np.maximum(white @ (0.2126, 0.7152, 0.0722), 0.0).mean()) / 8
-    return _TARGET / max(total, 1e-6)
 
 
 def set_world(scene: Any, image: Any, strength: float, name: str) -> Any:
@@ -92,4 +68,4 @@ def from_file(scene: Any, path: Path, name: str, pack: bool) -> Any:
     if image.size[0] == 0:
         bpy.data.images.remove(image)
         raise RuntimeError(f"Expected an equirectangular image; got {path}; do choose another file")
-    return set_world(scene, image, face_exposure(images.pixels(image)), name)
+    return set_world(scene, image, face_exposure(images.pixels(image), *_TURNS_DEG), name)

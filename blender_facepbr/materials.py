@@ -1,7 +1,7 @@
 """The skin and eye materials: one documented node group, 'FacePBR Skin', in front of a Principled BSDF.
 
 Group inputs: the maps' colours, then the sliders the panel shows. Group outputs go to the Principled inputs of the
-same meaning, which are looked up through PRINCIPLED_SOCKETS, because their names changed in Blender 4.0.
+same meaning, which are looked up through core.principled, because their names changed in Blender 4.0.
 """
 
 from __future__ import annotations
@@ -13,29 +13,16 @@ from typing import Any, NamedTuple
 import bpy
 
 from . import images
+from .core import principled
 from .core.passes import CONFIDENCE_KEY, PASS_BY_KEY
-from .core.shading import SKIN_F0, SKIN_IOR, skin_roughness
+from .core.principled import socket
+from .core.shading import SKIN_IOR, skin_roughness
 from .result_files import Eye
 
 GROUP_NAME = "FacePBR Skin"
 GROUP_VERSION = 1
 """Raised when the group changes: files with an older group keep theirs."""
 
-PRINCIPLED_SOCKETS: dict[str, tuple[str | None, str | None]] = {
-    # ours: (name from 4.0 on, name in 3.4 to 3.6); None: that version has no such input
-    "base_color": ("Base Color", "Base Color"),
-    "roughness": ("Roughness", "Roughness"),
-    "ior": ("IOR", "IOR"),
-    "normal": ("Normal", "Normal"),
-    "specular": ("Specular IOR Level", "Specular"),
-    "subsurface": ("Subsurface Weight", "Subsurface"),
-    "subsurface_radius": ("Subsurface Radius", "Subsurface Radius"),
-    "subsurface_scale": ("Subsurface Scale", None),
-    "subsurface_color": (None, "Subsurface Color"),
-    "subsurface_anisotropy": ("Subsurface Anisotropy", "Subsurface Anisotropy"),
-}
-SUBSURFACE_SCALE_M = 0.004
-SUBSURFACE_RADIUS = (1.0, 0.37, 0.19)
 MELANIN_TINT = (0.66, 0.56, 0.37)
 """What one unit of melanin leaves of linear R, G, B: absorption goes with wavelength^-3.33 (610, 550, 465 nm)."""
 REDNESS_TINT = (0.97, 0.60, 0.66)
@@ -73,21 +60,13 @@ MAP_INPUTS = {
     "roughness": "Roughness",
 }
 GROUP_OUTPUTS = (
-    # output, kind, key in PRINCIPLED_SOCKETS
+    # output, kind, key in principled.SOCKETS
     ("Base Color", "NodeSocketColor", "base_color"),
     ("Roughness", "NodeSocketFloat", "roughness"),
     ("Specular", "NodeSocketFloat", "specular"),
     ("Subsurface", "NodeSocketFloat", "subsurface"),
     ("Normal", "NodeSocketVector", "normal"),
 )
-
-
-def socket(node: Any, key: str) -> Any | None:
-    """The Principled input called ``key`` in PRINCIPLED_SOCKETS, or None where this Blender has none."""
-    for name in PRINCIPLED_SOCKETS[key]:
-        if name is not None and name in node.inputs:
-            return node.inputs[name]
-    return None
 
 
 def skin(folder: Path, name: str, pack: bool) -> Any:
@@ -116,7 +95,7 @@ def skin(folder: Path, name: str, pack: bool) -> Any:
     extra = socket(shader, "subsurface_color")
     if extra is not None:  # before 4.0 scattered light has a colour of its own
         tree.links.new(group.outputs["Base Color"], extra)
-    _set_scatter(shader)
+    principled.set_skin(shader, bpy.app.version)
     alone = tree.nodes.new("ShaderNodeEmission")
     alone.name = alone.label = "Solo"
     alone.location = (300, 200)
@@ -233,21 +212,6 @@ def _map_node(tree: Any, key: str, image: Any, row: int) -> Any:
     return node
 
 
-def _set_scatter(shader: Any) -> None:
-    """Random walk for skin at its real scale, in metres."""
-    modern = bpy.app.version >= (4, 0, 0)
-    shader.subsurface_method = "RANDOM_WALK_SKIN" if modern else "RANDOM_WALK"
-    socket(shader, "ior").default_value = SKIN_IOR
-    anisotropy = socket(shader, "subsurface_anisotropy")
-    if anisotropy is not None:
-        anisotropy.default_value = 0.8
-    scale = socket(shader, "subsurface_scale")
-    factor = 1.0 if scale is not None else SUBSURFACE_SCALE_M
-    if scale is not None:
-        scale.default_value = SUBSURFACE_SCALE_M
-    socket(shader, "subsurface_radius").default_value = [factor * r for r in SUBSURFACE_RADIUS]
-
-
 # --- the group ---
 
 
@@ -314,9 +278,7 @@ class _Wiring:
 
     def _specular(self) -> Any:
         value = self._math("MULTIPLY", self._in("Specular"), self._in("Specular Scale"))
-        if bpy.app.version < (4, 0, 0):  # there 0.5 is 4 % whatever the IOR
-            value = self._math("MULTIPLY", value, SKIN_F0 / 0.04)
-        return value
+        return self._math("MULTIPLY", value, principled.specular_factor(bpy.app.version))
 
     def _thin(self) -> Any:
         return self._math("MULTIPLY", self._in("Translucency"), self._in("Subsurface"))

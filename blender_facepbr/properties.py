@@ -5,6 +5,7 @@ from typing import Any
 import bpy
 
 from . import head, light, materials
+from .core.exposure import BLENDER_HDRIS
 from .core.passes import CONFIDENCE_KEY, PASSES
 
 _TITLES = {
@@ -127,7 +128,7 @@ class FacePBRSettings(bpy.types.PropertyGroup):
             ("PHOTO", "Photo", "The light estimated from the photo"),
             *[
                 (name.upper(), name.capitalize(), f"Blender's own HDRI {name}")
-                for name in light.HDRI_NAMES
+                for name in BLENDER_HDRIS
             ],
             ("FILE", "HDRI File", "An equirectangular .exr or .hdr of your own"),
             ("USER", "My World", "The World the scene had before"),

@@ -16,15 +16,13 @@ from .head_fit import HeadFit, fit_head
 from .head_model import HeadModel, load_head_obj
 from .images import read_focal_px, read_photo, resize_area
 from .landmarks import Landmarks, detect
+from .networks import Networks
 from .overlay import draw_overlay
-from .passes import STAGE3_PASSES, stage3_slice
 from .report import Progress, Steps, make_report
 from .rerender import draw_over_photo, head_space_normals, shade_texture, tangent_frames
 from .result import Result
 from .shading import environment_from_sh, estimate_light
-from .skin_tone import anchor_tone
 from .unwrap import UVTexture, unwrap
-from .weights import EMBEDDED_DIR, file_hashes, load_stage, read_metadata, stage_path
 
 _EYE_SKIN = ((0.34, 0.57), (0.66, 0.57))
 """UV just below the eyes, where the light on the irises is read."""
@@ -65,18 +63,7 @@ class Pipeline:
         self.detector, self.light_removal, self.size = detector, light_removal, size
         self.head = HeadModel.load()
         self.mesh = load_head_obj(head) if head else self.head.embedded_mesh()
-        self.networks = {
-            # channels_last suits these convolutions on a CPU
-            stage: load_stage(stage, weights_dir, self.device).to(
-                memory_format=torch.channels_last  # type: ignore[call-overload]
-            )
-            for stage in ("maginet", "refinement", "pix2pixhd")
-        }
-        self._trained_px = {
-            stage: int(read_metadata(stage_path(stage, weights_dir)).get("size", default))
-            for stage, default in (("maginet", 512), ("pix2pixhd", 1024))
-        }
-        self._hashes = file_hashes(weights_dir or EMBEDDED_DIR)
+        self.networks = Networks(self.device, weights_dir)
 
     def decompose(
         self, photo: Path | str, *, uv_texture: bool = False, progress: Progress | None = None
@@ -119,7 +106,7 @@ class Pipeline:
             device=str(self.device),
             settings=self._settings(uv_texture),
             seconds=steps.finish(),
-            weights=self._hashes,
+            weights=self.networks.hashes,
             head=self.mesh.name,
             landmarks=landmarks,
             fit=fit,
@@ -178,70 +165,13 @@ class Pipeline:
         return UVTexture(texture, seen, seen, tangent_frames(position)[2], position)
 
     def _predict(self, texture: UVTexture, steps: Steps) -> dict[str, np.ndarray]:
-        """The six passes as stored, (S, S, C) float32 [0, 1]."""
-        with torch.inference_mode():
-            full = self._tensor(texture.texture)
-            with steps("maginet"):
-                coarse = self._albedo(_resized(full, self.size // 2))
-            with steps("refinement"):
-                refined = _call(self.networks["refinement"], coarse, full)
-                albedo = self._blend(full, self._tensor(self._with_tone(refined, texture)))
-            with steps("pix2pixhd"):
-                stack = self._stack(albedo, full)
-        passes = {"albedo": _to_numpy(albedo[0])}
-        for row in STAGE3_PASSES:
-            triple = _to_numpy(stack[0, stage3_slice(row.key)])
-            passes[row.key] = triple if row.channels == 3 else triple.mean(-1, keepdims=True)
-        passes["normal"] = _unit_normals(passes["normal"])
-        return passes
-
-    def _tensor(self, image: np.ndarray) -> torch.Tensor:
-        """(S, S, 3) in [0, 1] -> (1, 3, S, S) in [-1, 1] on the device."""
-        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-        return (tensor.float() * 2.0 - 1.0).to(self.device)
-
-    def _with_tone(self, albedo: torch.Tensor, texture: UVTexture) -> np.ndarray:
-        """Albedo (1, 3, S, S) as (S, S, 3) in [0, 1], its level anchored to the skin the photo shows."""
+        """The six passes as stored, (S, S, C) float32 [0, 1]; the tone is read on the face, chin to forehead."""
         (left, bottom), (right, top) = _TONE_BOX
         rows = slice(int((1 - top) * self.size), int((1 - bottom) * self.size))
         columns = slice(int(left * self.size), int(right * self.size))
         skin = np.zeros((self.size, self.size), dtype=bool)
         skin[rows, columns] = texture.confidence[rows, columns] > 0.9
-        return anchor_tone(_to_numpy(albedo[0]), texture.texture, skin)
-
-    def _albedo(self, photo: torch.Tensor) -> torch.Tensor:
-        """Stage I: (1, 3, H, H) -> albedo. A ratio, being smooth, is predicted at its training size and resized."""
-        network = self.networks["maginet"]
-        trained = self._trained_px["maginet"]
-        if network.output == "ratio" and trained != photo.shape[-1]:
-            return network.divide_light(photo, network.log_ratio(_resized(photo, trained)))
-        return network(photo)
-
-    def _stack(self, albedo: torch.Tensor, photo: torch.Tensor) -> torch.Tensor:
-        """Stage III: (1, 3, S, S) -> (1, 15, S, S), predicted at the size it was trained at.
-
-        InstanceNorm makes the network depend on scale. The raw diffuse is resized as a ratio to the albedo, so it
-        keeps the albedo's detail.
-        """
-        network, trained = self.networks["pix2pixhd"], self._trained_px["pix2pixhd"]
-        if trained == self.size:
-            return _call(network, albedo, photo)
-        small = _resized(albedo, trained)
-        stack = _call(network, small, _resized(photo, trained))
-        out = _resized(stack, self.size)
-        raw, floor = stage3_slice("raw_diffuse"), 0.02
-        ratio = (stack[:, raw] * 0.5 + 0.5 + floor) / (small * 0.5 + 0.5 + floor)
-        full = (albedo * 0.5 + 0.5 + floor) * _resized(ratio, self.size) - floor
-        out[:, raw] = full * 2.0 - 1.0
-        return out
-
-    def _blend(self, photo: torch.Tensor, albedo: torch.Tensor) -> torch.Tensor:
-        """Part of the light removed only: the geometric mean of photo and albedo, weighted by ``light_removal``."""
-        if self.light_removal >= 1.0:
-            return albedo.clamp(-1, 1)
-        amount, floor = self.light_removal, 0.02
-        a, b = (x * 0.5 + 0.5 + floor for x in (photo, albedo.clamp(-1, 1)))
-        return ((a ** (1 - amount)) * (b**amount) - floor) * 2.0 - 1.0
+        return self.networks.predict(texture.texture, skin, self.light_removal, steps)
 
     def _light(
         self, texture: np.ndarray, passes: dict[str, np.ndarray], surface: _Surface
@@ -285,32 +215,3 @@ def pick_device(name: str) -> torch.device:
             "do use --device auto or install the matching torch build"
         )
     return torch.device(name)
-
-
-def _call(network: torch.nn.Module, albedo: torch.Tensor, photo: torch.Tensor) -> torch.Tensor:
-    """Networks built with guide=True also see the photo's texture."""
-    return network(albedo, photo) if getattr(network, "guide", False) else network(albedo)
-
-
-def _resized(x: torch.Tensor, size: int) -> torch.Tensor:
-    """(B, C, H, H) at another size: averaged when smaller, bilinear when larger; channels last."""
-    if x.shape[-1] > size:
-        x = torch.nn.functional.interpolate(x, size=(size, size), mode="area")
-    elif x.shape[-1] < size:
-        x = torch.nn.functional.interpolate(
-            x, size=(size, size), mode="bilinear", align_corners=False
-        )
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """(C, S, S) in [-1, 1] -> (S, S, C) float32 in [0, 1]."""
-    return (tensor.float() * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-
-
-def _unit_normals(stored: np.ndarray) -> np.ndarray:
-    """Stored normals (S, S, 3) made unit length, facing outwards."""
-    local = stored * 2.0 - 1.0
-    local[..., 2] = np.maximum(local[..., 2], 0.05)
-    local /= np.linalg.norm(local, axis=-1, keepdims=True)
-    return (local * 0.5 + 0.5).astype(np.float32)

@@ -11,6 +11,7 @@ from mathutils import Vector
 
 from bench import scene
 from core import environment, shading
+from core.exposure import BLENDER_HDRIS, face_exposure
 from core.images import write_exr
 
 
@@ -79,11 +80,11 @@ def test_equirect_convention_is_blenders(tmp_path):
 def test_rotation_turns_the_world_and_exposure_follows(tmp_path):
     image = np.full((32, 64, 3), 0.05)
     image[8:24, 44:52] = 20.0  # a window in front of the face (u = 0.75)
-    assert scene.face_exposure(image) < scene.face_exposure(image, rotation_deg=180) / 3
+    assert face_exposure(image) < face_exposure(image, 180) / 3
     scene.reset()
     matt_ball((1, 1, 1))
     strength = scene.set_world(image, rotation_deg=90)  # now at the head's left
-    assert strength == pytest.approx(scene.face_exposure(image, 90))
+    assert strength == pytest.approx(face_exposure(image, 90))
     scene.setup_cycles(8, 128, denoise=False)
     brightness = {}
     for direction in [(0, 0, 1), (1, 0, 0), (-1, 0, 0)]:
@@ -195,7 +196,7 @@ def test_normal_map_green_is_up(tmp_path):
 
 
 def test_hdris_are_there_and_unknown_ones_are_named():
-    for name in scene.HDRI_NAMES:
+    for name in BLENDER_HDRIS:
         assert scene.hdri_path(name).is_file()
     with pytest.raises(ValueError, match="forest"):
         scene.hdri_path("beach")

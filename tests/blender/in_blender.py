@@ -193,7 +193,7 @@ def check_material(given: dict) -> dict:
     shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
     linked = {
         key: materials.socket(shader, key) is not None and materials.socket(shader, key).is_linked
-        for key in materials.PRINCIPLED_SOCKETS
+        for key in materials.principled.SOCKETS
     }
     group = materials.group_node(thing)
     settings = bpy.context.scene.facepbr
