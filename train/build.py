@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from core.weights import STAGES, load_stage, save_stage, write_index
+from core.networks import Networks
+from core.weights import STAGES, save_stage, write_index
 
 from . import checkpoint
 from .config import Config, ConfigError, Options
@@ -31,7 +32,7 @@ from .data import (
 from .loop import Trainer, choose_device
 from .sheets import read_real
 from .tasks import build_net, load_maginet
-from .validate import mean_maps, table, validate, write
+from .validate import Predict, mean_maps, table, through_product, through_stages, validate, write
 
 MIN_POOL = 24  # samples to have before the first step
 MEAN_BATCHES = 16
@@ -172,18 +173,20 @@ def _batches(source: FolderData | PoolSource, count: int) -> Iterator[Batch]:
         yield source.batch_at(step)
 
 
-def _load_nets(path: Path) -> dict[str, nn.Module]:
-    """The stages of a weights folder, or the one of a run folder."""
+def _predictor(path: Path, maginet: Path | None) -> Predict:
+    """The whole product of a weights folder, or the one stage of a run (Stage III after `maginet`)."""
     state = checkpoint.load(path)
-    if state is not None:
-        config = Config.from_json(state["config"])
-        net = build_net(config)
-        net.load_state_dict(state["ema"])
-        return {config.stage: net.eval()}
-    present = [s for s in STAGES if (path / f"{s}.safetensors").is_file()]
-    if not present:
-        raise ConfigError(f"expected --validate with weights or a run; got {path}")
-    return {s: load_stage(s, path) for s in present}
+    if state is None:
+        if any(not (path / f"{stage}.safetensors").is_file() for stage in STAGES):
+            raise ConfigError(f"expected --validate with all stages' weights or a run; got {path}")
+        return through_product(Networks(torch.device("cpu"), path))
+    config = Config.from_json(state["config"])
+    net = build_net(config)
+    net.load_state_dict(state["ema"])
+    nets: dict[str, nn.Module] = {config.stage: net.eval()}
+    if maginet is not None and config.stage == "pix2pixhd":
+        nets["maginet"] = load_maginet(maginet)
+    return through_stages(nets)
 
 
 def score(options: Options) -> None:
@@ -196,9 +199,7 @@ def score(options: Options) -> None:
     config = options.config
     if config.threads:
         torch.set_num_threads(config.threads)
-    nets = _load_nets(options.validate)
-    if options.maginet is not None and "maginet" not in nets:
-        nets["maginet"] = load_maginet(options.maginet)
+    predict = _predictor(options.validate, options.maginet)
     groups: list[list[Batch]] = []
     if options.data is not None:
         known = FolderData(
@@ -221,7 +222,7 @@ def score(options: Options) -> None:
         groups = [[shrink(held.read([i]), config.size) for i in run] for run in runs]
     else:
         raise ConfigError("expected --data DIR, or --pool DIR and --held-out DIR; got neither")
-    result = validate(batches, means, nets, groups)
+    result = validate(batches, means, predict, groups)
     result |= {"size": config.size, "weights": options.validate.name, "commit": commit()}
     print(table(result))
     print(write(result, options.out / "validation.json"))

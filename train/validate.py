@@ -18,30 +18,53 @@ from torch import Tensor, nn
 
 from core.color import ita_deg, ita_group, srgb_to_linear
 from core.nets.blocks import to_signed
+from core.networks import Networks
 from core.passes import PASS_BY_KEY, stage3_slice
 
 from .data import Batch
 from .losses import best_gain, ssim_map
 
+Predict = Callable[[Batch], "Row"]
+"""(B, C, S, S) batch -> the passes a model makes of its `input`, stored values in [0, 1]."""
 DATA_KEYS = ("ambient_occlusion", "specular", "translucency")
 Row = dict[str, Tensor]
 
 
-def run_stages(batch: Batch, nets: dict[str, nn.Module]) -> Row:
-    """Predicted passes in stored [0, 1] for the stages that are there, at the batch's own size."""
-    photo = to_signed(batch["input"])
-    out: Row = {}
-    with torch.no_grad():
-        albedo = nets["maginet"](photo) if "maginet" in nets else to_signed(batch["albedo"])
-        if "maginet" in nets:
-            out["albedo"] = albedo * 0.5 + 0.5
-        if "pix2pixhd" in nets:
-            guide = (photo,) if nets["pix2pixhd"].config.get("guide") else ()  # type: ignore[union-attr]
-            y = nets["pix2pixhd"](albedo, *guide) * 0.5 + 0.5
-            for key in (*DATA_KEYS, "normal", "raw_diffuse"):
-                x = y[:, stage3_slice(key)]
-                out[key] = x if PASS_BY_KEY[key].channels == 3 else x.mean(dim=1, keepdim=True)
-    return {k: v.clamp(0, 1) for k, v in out.items()}
+def through_stages(nets: dict[str, nn.Module]) -> Predict:
+    """The stages that are there, at the batch's own size; Stage III alone is given the true albedo."""
+
+    def predict(batch: Batch) -> Row:
+        photo = to_signed(batch["input"])
+        out: Row = {}
+        with torch.no_grad():
+            albedo = nets["maginet"](photo) if "maginet" in nets else to_signed(batch["albedo"])
+            if "maginet" in nets:
+                out["albedo"] = albedo * 0.5 + 0.5
+            if "pix2pixhd" in nets:
+                guide = (photo,) if nets["pix2pixhd"].config.get("guide") else ()  # type: ignore[union-attr]
+                y = nets["pix2pixhd"](albedo, *guide) * 0.5 + 0.5
+                for key in (*DATA_KEYS, "normal", "raw_diffuse"):
+                    x = y[:, stage3_slice(key)]
+                    out[key] = x if PASS_BY_KEY[key].channels == 3 else x.mean(dim=1, keepdim=True)
+        return {k: v.clamp(0, 1) for k, v in out.items()}
+
+    return predict
+
+
+def through_product(networks: Networks) -> Predict:
+    """All three stages and the tone anchor, exactly as a photo's texture goes through them."""
+
+    def predict(batch: Batch) -> Row:
+        samples = zip(batch["input"], batch["mask"], strict=True)
+        made = [
+            networks.predict(x.permute(1, 2, 0).numpy(), mask[0].numpy() > 0.9)
+            for x, mask in samples
+        ]
+        return {
+            k: torch.stack([torch.from_numpy(m[k]).permute(2, 0, 1) for m in made]) for k in made[0]
+        }
+
+    return predict
 
 
 def log_high_pass(photo: Tensor, mask: Tensor) -> Tensor:
@@ -143,7 +166,7 @@ def mean_maps(batches: Iterable[Batch]) -> Row:
 def validate(
     batches: Iterable[Batch],
     means: Row,
-    nets: dict[str, nn.Module],
+    predict: Predict,
     groups: Iterable[list[Batch]] = (),
     progress: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -154,7 +177,7 @@ def validate(
     count = 0
     for batch in batches:
         count += len(batch["input"])
-        mask, model = batch["mask"], run_stages(batch, nets)
+        mask, model = batch["mask"], predict(batch)
         tones = ita_deg(mean_colour(batch["albedo"], mask), 1)
         for row, x in albedo_rows(batch, model, means).items():
             for name, values in albedo_figures(x, batch["albedo"], mask).items():
@@ -183,7 +206,7 @@ def validate(
                 figures["raw_diffuse"][row]["mae"] += mae.tolist()
         progress(f"validated {count} samples")
     for lights in groups:
-        rows = [albedo_rows(b, run_stages(b, nets), means) for b in lights]
+        rows = [albedo_rows(b, predict(b), means) for b in lights]
         for row in rows[0]:
             spread = spread_between_lights([r[row] for r in rows], lights[0]["mask"])
             figures["albedo"][row]["spread_between_lights"].append(spread)
@@ -204,12 +227,12 @@ def _summary(rows: dict[str, dict[str, list[Any]]]) -> dict[str, Any]:
                 continue
             out["ita_error_deg"] = sum(map(abs, values)) / len(values)
             out["ita_bias_deg"] = sum(values) / len(values)
-            by_group = {
-                g: sum(abs(v) for v, h in zip(values, groups, strict=True) if h == g)
-                / groups.count(g)
-                for g in dict.fromkeys(groups)
+            of_group = {
+                g: [v for v, h in zip(values, groups, strict=True) if h == g] for g in groups
             }
+            by_group = {g: sum(map(abs, v)) / len(v) for g, v in of_group.items()}
             out["ita_error_by_group_deg"] = by_group
+            out["ita_bias_by_group_deg"] = {g: sum(v) / len(v) for g, v in of_group.items()}
             out["ita_error_group_spread_deg"] = max(by_group.values()) - min(by_group.values())
         result[row] = out
     return result

@@ -225,8 +225,8 @@ class LocalBranch(nn.Module):
         coarse = resize_bilinear(coarse, (x.shape[-2], x.shape[-1]))
         joined = _leaky(self.join(torch.cat([fine, coarse], dim=1)))
         joined = joined + _leaky(self.deep(joined))
-        scale, shift = self.light(tone)
-        return torch.cat([joined, detail], dim=1) * scale + shift
+        scale, shift = (v.to(joined.dtype) for v in self.light(tone))
+        return torch.cat([joined, detail.to(joined.dtype)], dim=1) * scale + shift
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.features(x))

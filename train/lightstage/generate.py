@@ -44,9 +44,9 @@ class Face:
 class LightStage:
     """An endless source of batches; the same seed gives the same batches on one device.
 
-    size: side of the maps, 256, 512 or 1024. split: "train", "val" or "test", with disjoint
-    heads, skies, portraits and seeds. Batches follow the training contract: `input` and colours sRGB in [0, 1], `normal`
-    encoded, `mask` soft in [0, 1], plus `ita_deg` and `identity_id`, both (B,).
+    size: side of the maps, 256, 512 or 1024. split: "train", "val" or "test", with disjoint heads,
+    skies, portraits and seeds. Batches follow the training contract: `input` and colours sRGB in
+    [0, 1], `normal` encoded, `mask` soft in [0, 1], plus `ita_deg` and `identity_id`, both (B,).
     """
 
     def __init__(
