@@ -30,7 +30,8 @@ class GeneratorBlock(nn.Module):
 
 
 class Pix2PixHD(nn.Module):
-    """(B, 3, H, W) albedo -> (B, 15, H, W) passes, all in [-1, 1]; H and W multiples of 2^num_down.
+    """(B, 3, H, W) albedo -> (B, 15, H, W) passes, all in [-1, 1]; H and W multiples of 2^num_down
+    (with local_width, of twice that).
 
     The global generator as released: 7x7 stem, `num_down` stride-2 convolutions, `num_blocks`
     residual blocks, transposed convolutions back, 7x7 head, tanh; InstanceNorm without affine,
@@ -48,7 +49,8 @@ class Pix2PixHD(nn.Module):
         network has only this face's departure to learn.
     local_width: channels of a branch at full and quarter resolution beside the generator, added
         before the tanh (0: the paper). Whatever the generator knows passes a bottleneck
-        2^num_down times smaller; a hair or a crease is seen at once where it lies.
+        2^num_down times smaller; a hair or a crease is seen at once where it lies. As in the
+        released coarse-to-fine generator, the global one then works at half the side.
     """
 
     def __init__(
@@ -141,7 +143,9 @@ class Pix2PixHD(nn.Module):
     def forward(self, albedo: Tensor, photo: Tensor | None = None) -> Tensor:
         """albedo and, with guide=True, photo: (B, 3, H, W) in [-1, 1]. Returns (B, 15, H, W)."""
         x = self.joined(albedo, photo)
-        here = self.local(x).float() if self.local is not None else 0.0
+        here = self.local(x).float() if self.local is not None else None
+        if here is not None:
+            x = F.avg_pool2d(x, 2)
         y = F.relu(_instance_norm(self.stem(F.pad(x, (3, 3, 3, 3), mode="reflect"))))
         for down in self.downs:
             y = F.relu(_instance_norm(down(y)))
@@ -153,7 +157,9 @@ class Pix2PixHD(nn.Module):
             if level is not None:
                 y = y * (1.0 + level[0]) + level[1]
             y = F.relu(y)
-        y = self.head(F.pad(y, (3, 3, 3, 3), mode="reflect")).float() + here
+        y = self.head(F.pad(y, (3, 3, 3, 3), mode="reflect")).float()
+        if here is not None:
+            y = resize_bilinear(y, (here.shape[-2], here.shape[-1])) + here
         if self.prior is not None:
             y = y + resize_bilinear(self.prior, (y.shape[-2], y.shape[-1]))
         y = torch.tanh(y)
@@ -196,7 +202,7 @@ class LocalBranch(nn.Module):
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def tones(self, x: Tensor) -> Tensor:
-        """(B, 3 * num_pictures + ..., H, W) in [-1, 1] -> log of each picture's mean channel, (B, num_pictures, H, W)."""
+        """(B, 3 * num_pictures + ..., H, W) in [-1, 1] -> logs of the mean channels, (B, num_pictures, H, W)."""
         pictures = x[:, : 3 * self.num_pictures].float().unflatten(1, (self.num_pictures, 3))
         return torch.log(to_unit(pictures).mean(2).clamp_min(0) + 0.03)
 

@@ -173,8 +173,9 @@ def test_folder_to_shipped_weights(
     assert all(torch.allclose(v, trained[k], atol=1e-3) for k, v in net.state_dict().items())
     metadata = read_metadata(out / "maginet.safetensors")
     assert metadata["size"] == "32" and "steps" in metadata["training"] and metadata["licence"]
-    build.train(parse([*common, "--out", str(tmp_path / "p"), "--stage", "pix2pixhd",
-                       "--maginet", str(out), "--steps", "2"]))  # fmt: skip
-    build.export(parse(["--out", str(tmp_path / "p"), "--export", str(out)]))
+    for stage in ("refinement", "pix2pixhd"):
+        later = ["--out", str(tmp_path / stage), "--stage", stage]
+        build.train(parse([*common, *later, "--maginet", str(out), "--steps", "2"]))
+        build.export(parse([*later, "--export", str(out)]))
     build.score(parse([*common, "--out", str(tmp_path / "v"), "--validate", str(out)]))
     assert (tmp_path / "v" / "validation.json").is_file()
