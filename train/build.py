@@ -30,6 +30,7 @@ from .data import (
     shrink,
 )
 from .loop import Trainer, choose_device
+from .parallel import join_ranks, leave_ranks
 from .sheets import read_real
 from .tasks import build_net, load_maginet
 from .validate import Predict, mean_maps, table, through_product, through_stages, validate, write
@@ -55,6 +56,7 @@ def train(options: Options) -> None:
     writers: BackgroundWriters | None = None
     source: Source
     device = choose_device(config.device)
+    ranks = join_ranks(device)
     samples = 1 if config.crop else config.batch
     try:
         if options.data is not None:
@@ -63,14 +65,16 @@ def train(options: Options) -> None:
                 options.skip_bad,
             )  # fmt: skip
         elif options.pool is not None:
-            if options.writers and not options.dry_run:
+            if options.writers and not options.dry_run and ranks.leads:
                 writers = BackgroundWriters(_pool_plan(options, options.pool), options.writers)
-            pool = _open_pool(options, options.pool)
             if writers is not None:
+                pool = _open_pool(options, options.pool)
                 writers.wait_for(pool, min(MIN_POOL, pool.capacity))
+            ranks.agree(0.0, device)  # the other ranks wait here until the pool is there
+            pool = _open_pool(options, options.pool)
             source = PoolSource(pool, samples, config.seed, writers=writers, size=size)
         elif device.type == "cuda":
-            source = LiveSource(size, samples, config.seed, "cuda", options.bank)
+            source = LiveSource(size, samples, config.seed + ranks.rank, "cuda", options.bank)
         else:
             raise ConfigError(
                 "expected --data DIR or --pool DIR; got neither; on a CPU give --pool"
@@ -78,7 +82,7 @@ def train(options: Options) -> None:
         maginet = load_maginet(options.maginet) if options.maginet else None
         real = read_real(options.real, config.size) if options.real else None
         trainer = Trainer(
-            config, source, options.out, init=options.init, maginet=maginet, real=real
+            config, source, options.out, init=options.init, maginet=maginet, real=real, ranks=ranks
         )
         trainer.say(trainer.plan())
         if options.dry_run:
@@ -90,6 +94,7 @@ def train(options: Options) -> None:
     finally:
         if writers is not None:
             writers.stop()
+        leave_ranks(ranks)
 
 
 def _open_pool(options: Options, folder: Path) -> Pool:

@@ -42,6 +42,8 @@ class Source(Protocol):
     """What the training loop asks of data."""
 
     size: int
+    rows: slice
+    """Which of the global batch's samples this process takes (`Ranks.rows`)."""
 
     def batch_at(self, step: int) -> Batch: ...
 
@@ -60,9 +62,9 @@ def mirror(batch: Batch) -> Batch:
     return flipped | {"normal": normal}
 
 
-def mirror_some(batch: Batch, rng: np.random.Generator) -> Batch:
-    """Mirror a random half of the samples."""
-    pick = torch.from_numpy(rng.random(len(batch["input"])) < 0.5)
+def mirror_some(batch: Batch, rng: np.random.Generator, total: int, rows: slice) -> Batch:
+    """Mirror a random half of the samples; these are `rows` of a global batch of `total`."""
+    pick = torch.from_numpy(rng.random(total)[rows] < 0.5)
     other = mirror(batch)
     return {
         k: torch.where(pick.view(-1, *[1] * (v.ndim - 1)), other[k], v) for k, v in batch.items()
@@ -94,7 +96,7 @@ class FolderData:
         if not root.is_dir():
             raise DataError(f"expected a data set folder; got {root}; give --data DIR")
         self.root, self.size, self.batch, self.seed, self.flip = root, size, batch, seed, flip
-        self.textures = textures or root
+        self.textures, self.rows = textures or root, slice(None)
         found = sorted(p.name for p in root.iterdir() if p.is_dir())
         wanted = [name for name in found if split_of(name) == split]
         problems = {name: text for name in wanted if (text := self._problem(name))}
@@ -165,11 +167,10 @@ class FolderData:
             epoch, place = divmod(i, len(self.ids))
             order = np.random.default_rng((self.seed, epoch)).permutation(len(self.ids))
             names.append((self.ids[order[place]], epoch))
-        parts = [self.sample(name, epoch) for name, epoch in names]
+        parts = [self.sample(name, epoch) for name, epoch in names[self.rows]]
         batch = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
-        return (
-            mirror_some(batch, np.random.default_rng((self.seed, 1, step))) if self.flip else batch
-        )
+        rng = np.random.default_rng((self.seed, 1, step))
+        return mirror_some(batch, rng, self.batch, self.rows) if self.flip else batch
 
 
 def area_resize(x: Tensor, size: int) -> Tensor:
@@ -282,7 +283,7 @@ class PoolSource:
         size: int = 0,
     ) -> None:
         self.pool, self.batch, self.seed, self.flip = pool, batch, seed, flip
-        self.size, self.writers = size or pool.size, writers
+        self.size, self.writers, self.rows = size or pool.size, writers, slice(None)
         if pool.size % self.size:
             raise DataError(
                 f"expected a pool whose size is a multiple of {self.size}; got {pool.folder} of size "
@@ -302,12 +303,13 @@ class PoolSource:
             )
         for _ in range(20):
             slots = rng.choice(valid, self.batch, replace=len(valid) < self.batch)
+            slots = slots[self.rows]
             before = self.pool.stamp[slots].copy()
             batch = self.pool.read(slots)
             if np.all(before > 0) and np.array_equal(before, self.pool.stamp[slots]):
                 break
         batch = shrink(batch, self.size)
-        return mirror_some(batch, rng) if self.flip else batch
+        return mirror_some(batch, rng, self.batch, self.rows) if self.flip else batch
 
 
 class LiveSource:
@@ -317,11 +319,11 @@ class LiveSource:
     """
 
     def __init__(self, size: int, batch: int, seed: int, device: str, bank: Path) -> None:
-        self.size, self.batch = size, batch
+        self.size, self.batch, self.rows = size, batch, slice(None)
         self.stage = make_light_stage(bank, size, seed, "train", device)
 
     def batch_at(self, step: int) -> Batch:
-        return self.stage.sample(self.batch)
+        return self.stage.sample(len(range(self.batch)[self.rows]))
 
 
 def make_light_stage(bank: Path, size: int, seed: int, split: str, device: str = "cpu") -> Any:

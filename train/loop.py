@@ -23,6 +23,7 @@ from .config import Config, ConfigError
 from .curves import Curves
 from .data import Source
 from .losses import feature_matching, lsgan
+from .parallel import ALONE, Ranks
 from .perceptual import Perceptual
 from .sheets import write_sheet
 from .tasks import Example, Task, build_net, describe
@@ -79,9 +80,11 @@ class Trainer:
         init: Path | None = None,
         maginet: MAGINet | None = None,
         real: list[Tensor] | None = None,
+        ranks: Ranks = ALONE,
         quiet: bool = False,
     ) -> None:
-        self.source, self.out, self.quiet = source, out, quiet
+        self.source, self.out, self.ranks = source, out, ranks
+        self.quiet = quiet or not ranks.leads
         expected = config.size * (2 if config.stage == "refinement" else 1)
         if source.size != expected:
             raise ConfigError(
@@ -100,7 +103,9 @@ class Trainer:
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.perceptual = Perceptual(config.loss, self.device)
         config = self.config = config.replace(loss=self.perceptual.effective)
-        self.task = Task(config, maginet, self.device)
+        rows = ranks.rows(config.batch)
+        source.rows = slice(None) if config.crop else rows  # crops are shared out, not maps
+        self.task = Task(config, maginet, self.device, rows)
         for name, parameter in self.net.named_parameters():
             parameter.requires_grad_(name.startswith(config.only))
         trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
@@ -138,7 +143,7 @@ class Trainer:
         rng = np.random.default_rng((self.config.seed, 4))
         batches = (self.source.batch_at(10**8 + i) for i in range(PRIOR_BATCHES))
         targets = [self.task.example(b, rng).target.mean(0, keepdim=True) for b in batches]
-        self.net.set_prior(torch.stack(targets).mean(0))  # type: ignore[operator]
+        self.net.set_prior(self.ranks.mean(torch.stack(targets).mean(0)))  # type: ignore[operator]
         self.ema.load_state_dict(self.net.state_dict())
 
     @torch.no_grad()
@@ -162,6 +167,7 @@ class Trainer:
             x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
             normal += x.T @ x
             right += x.T @ y
+        normal, right = self.ranks.mean(normal), self.ranks.mean(right)
         ridge = 1e-3 * normal.diagonal().mean() * torch.eye(width + 1, dtype=torch.float64)
         solution = torch.linalg.solve(normal + ridge, right).float()
         if net.level_skip:  # the raw diffuse keeps its own ratio
@@ -219,6 +225,7 @@ class Trainer:
         loss = 0.5 * (lsgan(fake, False) + lsgan(real, True))
         self.optimizer_d.zero_grad(set_to_none=True)
         loss.backward()
+        self.ranks.average_gradients(self.discriminator.parameters())
         self.optimizer_d.step()
         return float(loss.detach())
 
@@ -235,10 +242,15 @@ class Trainer:
             terms = self._learned_terms(prediction, example)
         terms = self.task.terms(prediction, example) | terms
         total = torch.stack([t.float() for t in terms.values()]).sum()
-        scalars = {k: float(v.detach()) for k, v in terms.items()}
-        scalars |= {"total": float(total.detach()), "learning_rate": rate}
+        means = self.ranks.mean(
+            torch.stack([*(t.detach().float() for t in terms.values()), total.detach()])
+        )
+        scalars = dict(zip([*terms, "total"], means.tolist(), strict=True)) | {
+            "learning_rate": rate
+        }
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
+        self.ranks.average_gradients(self.net.parameters())
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip or math.inf)
         scalars["gradient_norm"] = float(norm)
         if math.isfinite(scalars["total"]) and math.isfinite(scalars["gradient_norm"]):
@@ -297,7 +309,8 @@ class Trainer:
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
 
     def save(self) -> bool:
-        return checkpoint.save(self.out, self.state())
+        """Write a checkpoint (rank 0 does); False if the disk refused."""
+        return not self.ranks.leads or checkpoint.save(self.out, self.state())
 
     @torch.no_grad()
     def sheet(self) -> Path:
@@ -318,7 +331,7 @@ class Trainer:
 
     def run(self) -> dict[str, float]:
         """Train to the limit; returns the means of the last hundred steps' scalars."""
-        curves = Curves(self.out / "curves", self.step)
+        curves = Curves(self.out / "curves", self.step) if self.ranks.leads else None
         total = self.total_steps
         bar = tqdm(total=1.0, disable=self.quiet, bar_format="{l_bar}{bar}| {postfix}")
         means: dict[str, float] = {}
@@ -328,9 +341,10 @@ class Trainer:
                 scalars = self.train_step()
                 now = time.monotonic()
                 self.elapsed_s, step_s, last = self.elapsed_s + now - last, now - last, now
+                self.elapsed_s = self.ranks.agree(self.elapsed_s, self.device)
                 for key, value in scalars.items():
                     means[key] = value if key not in means else 0.98 * means[key] + 0.02 * value
-                if self.step % 10 == 0 or self.step == 1:
+                if curves is not None and (self.step % 10 == 0 or self.step == 1):
                     curves.add(scalars | {"seconds_per_step": step_s}, self.step)
                 left = self.elapsed_s / max(self.progress, 1e-6) - self.elapsed_s
                 bar.n = min(self.progress, 1.0)
@@ -338,16 +352,19 @@ class Trainer:
                     f"step {self.step}{f'/{total}' if total else ''} loss {means['total']:.4f} "
                     f"{step_s:.2f} s/step, {left / 60:.1f} min left"
                 )
-                if self.config.sheet_every and self.step % self.config.sheet_every == 0:
+                every = self.config.sheet_every
+                if self.ranks.leads and every and self.step % every == 0:
                     self.sheet()
                 if now - saved > self.config.save_every_s:
                     self.save()
                     saved = time.monotonic()
         finally:
             self.save()
-            curves.close()
+            if curves is not None:
+                curves.close()
             bar.close()
-        self.sheet()
+        if self.ranks.leads:
+            self.sheet()
         return means
 
     def plan(self) -> str:

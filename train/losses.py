@@ -18,8 +18,9 @@ TILT_GAIN = 4.0  # skin normals tilt by 2-4 degrees only: their x and y carry ev
 
 
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
-    """Mean over texels and channels, weighted."""
-    return (x * weight).sum() / (weight.sum() * x.shape[1]).clamp_min(1e-6)
+    """Mean over texels and channels, weighted, then over the samples."""
+    area = weight.sum((1, 2, 3)) * x.shape[1]
+    return ((x * weight).sum((1, 2, 3)) / area.clamp_min(1e-6)).mean()
 
 
 def masked_mse(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:

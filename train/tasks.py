@@ -67,8 +67,14 @@ def load_maginet(path: Path) -> MAGINet:
 class Task:
     """Turns batches into examples for one stage, and predictions into losses."""
 
-    def __init__(self, config: Config, maginet: MAGINet | None, device: torch.device) -> None:
-        self.config, self.device = config, device
+    def __init__(
+        self,
+        config: Config,
+        maginet: MAGINet | None,
+        device: torch.device,
+        rows: slice = slice(None),
+    ) -> None:
+        self.config, self.device, self.rows = config, device, rows
         self.maginet = maginet.to(device) if maginet is not None else None
         self.out_channels = 15 if config.stage == "pix2pixhd" else 3
 
@@ -109,6 +115,7 @@ class Task:
                     2 * int(rng.integers(0, s // 2 - crop // 2 + 1)) for s in photo.shape[2:]
                 )
                 corners.append((i % len(photo), row, col))
+            corners = corners[self.rows]
             small = torch.stack(
                 [
                     small[i, :, r // 2 : (r + crop) // 2, c // 2 : (c + crop) // 2]

@@ -15,9 +15,12 @@ class TinySource:
     """`batch_at(step)` of the training loop, a function of (seed, step) alone."""
 
     def __init__(self, size: int = 64, batch: int = 2, seed: int = 0) -> None:
-        self.size, self.batch, self.seed = size, batch, seed
+        self.size, self.batch, self.seed, self.rows = size, batch, seed, slice(None)
 
     def batch_at(self, step: int) -> dict[str, torch.Tensor]:
+        return {key: value[self.rows] for key, value in self._whole(step).items()}
+
+    def _whole(self, step: int) -> dict[str, torch.Tensor]:
         g = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         b, s = self.batch, self.size
 
