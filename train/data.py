@@ -16,20 +16,24 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import InputError
+from core.head_model import HeadModel
 from core.images import read_map
 from core.passes import PASSES
 
 Batch = dict[str, Tensor]
 CHANNELS: dict[str, int] = {"input": 3, "mask": 1} | {row.key: row.channels for row in PASSES}
+HULL_MARGIN_PX = 15
 SPLITS = ("train", "validation", "test")
 HELD_OUT_SEED = 1_000_003  # light-stage seeds from here on are never trained on
 
@@ -71,13 +75,24 @@ def mirror_some(batch: Batch, rng: np.random.Generator, total: int, rows: slice)
     }
 
 
+@lru_cache(maxsize=4)
+def landmark_hull(size: int) -> Tensor:
+    """(1, 1, size, size): 1 in the hull of the layout's 68 landmarks, dilated by 15 px of 512 (the paper)."""
+    points = HeadModel.load().landmarks68_uv * [size, -size] + [0, size]
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(points.round().astype(np.int32)), 1)
+    side = 2 * round(HULL_MARGIN_PX * size / 512) + 1
+    round_brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return torch.from_numpy(cv2.dilate(mask, round_brush)).float()[None, None]
+
+
 class FolderData:
     """FFHQ-UV-Intrinsics as published, or the generator's set in the same layout.
 
     root: `<ID>/{diffuse,ambient_occlusion,normal,specular,translucency,light_normalized}.png`;
-    input texture `<ID>/input*.png`, else `<textures or root>/<ID>.png`; optional `<ID>/mask.png`, else the
-    texels that are not black in the diffuse map. Missing or unreadable maps are reported by ID, and
-    skipped only with `skip_bad`.
+    input texture `<ID>/input*.png`, else `<textures or root>/<ID>.png`; optional `<ID>/mask.png`, else
+    the paper's mask (`landmark_hull`) where the diffuse map is not black. Missing or unreadable maps are
+    reported by ID, and skipped only with `skip_bad`.
     """
 
     def __init__(
@@ -157,7 +172,8 @@ class FolderData:
         if mask.is_file():
             batch["mask"] = (self._map(mask, 1, name) > 0.5).float()
         else:
-            batch["mask"] = (batch["albedo"].amax(dim=1, keepdim=True) > 0.02).float()
+            there = (batch["albedo"].amax(dim=1, keepdim=True) > 0.02).float()
+            batch["mask"] = there * landmark_hull(self.size)
         return batch
 
     def batch_at(self, step: int) -> Batch:

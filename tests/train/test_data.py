@@ -16,6 +16,7 @@ from train.data import (
     PoolPlan,
     PoolSource,
     fill_pool,
+    landmark_hull,
     mirror,
     split_of,
 )
@@ -182,3 +183,15 @@ def test_writer_ends_with_its_parent_and_splits_have_seeds_of_their_own(
         fill_pool(plan, make=make, parent=os.getppid() + 1)
         assert len(Pool(tmp_path / split)) == 0
     assert seeds[1] - seeds[0] == 1_000_003
+
+
+def test_mask_is_the_dilated_hull_of_the_landmarks() -> None:
+    mask = landmark_hull(512)[0, 0]
+    rows, columns = mask.nonzero(as_tuple=True)
+    jaw = (0.180 * 512, 0.820 * 512)  # u of the jaw's ends in the layout
+    assert (
+        abs(int(columns.min()) - (jaw[0] - 15)) <= 3
+        and abs(int(columns.max()) - (jaw[1] + 15)) <= 3
+    )
+    assert torch.equal(mask, mask.flip(-1)) or (mask - mask.flip(-1)).abs().mean() < 0.01
+    assert mask[: int(rows.min())].sum() == 0 and 0.15 < float(mask.mean()) < 0.5
