@@ -205,29 +205,23 @@ def score(options: Options) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     predict = _predictor(options.validate, options.maginet)
-    groups: list[list[Batch]] = []
     if options.data is not None:
-        known = FolderData(
-            options.data, "train", config.size, 4, 0, options.textures, options.skip_bad, False
-        )
-        held = FolderData(
-            options.data, "validation", config.size, 1, 0, options.textures, options.skip_bad, False
+        known, held = (
+            FolderData(
+                options.data, split, config.size, 4, 0, options.textures, options.skip_bad, False
+            )
+            for split in ("train", "validation")
         )
         means = mean_maps(_batches(known, min(MEAN_BATCHES, -(-len(known.ids) // 4))))
-        batches = _batches(held, len(held.ids))
-        for name in held.ids:
-            if (lights := held.num_inputs(name)) > 1:
-                groups.append([held.sample(name, i) for i in range(lights)])
+        faces = ([held.sample(n, i) for i in range(held.num_inputs(n))] for n in held.ids)
     elif options.pool is not None and options.held_out is not None:
         known_pool = PoolSource(Pool(options.pool), 4, 0, size=config.size)
         means = mean_maps(_batches(known_pool, MEAN_BATCHES))
-        held = Pool(options.held_out)
-        batches = (shrink(held.read([i]), config.size) for i in held.filled())
-        runs = [run for run in held.faces() if len(run) > 1]
-        groups = [[shrink(held.read([i]), config.size) for i in run] for run in runs]
+        pool = Pool(options.held_out)
+        faces = ([shrink(pool.read([i]), config.size) for i in run] for run in pool.faces())
     else:
         raise ConfigError("expected --data DIR, or --pool DIR and --held-out DIR; got neither")
-    result = validate(batches, means, predict, groups)
+    result = validate(faces, means, predict)
     result |= {"size": config.size, "weights": options.validate.name, "commit": commit()}
     print(table(result))
     print(write(result, options.out / "validation.json"))

@@ -28,6 +28,7 @@ Predict = Callable[[Batch], "Row"]
 """(B, C, S, S) batch -> the passes a model makes of its `input`, stored values in [0, 1]."""
 DATA_KEYS = ("ambient_occlusion", "specular", "translucency")
 Row = dict[str, Tensor]
+Figures = dict[str, dict[str, dict[str, list[Any]]]]
 
 
 def through_stages(nets: dict[str, nn.Module]) -> Predict:
@@ -164,53 +165,63 @@ def mean_maps(batches: Iterable[Batch]) -> Row:
 
 
 def validate(
-    batches: Iterable[Batch],
+    faces: Iterable[list[Batch]],
     means: Row,
     predict: Predict,
-    groups: Iterable[list[Batch]] = (),
     progress: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """All figures as nested dicts: table -> row -> figure. `groups`: one face under several lights."""
-    figures: dict[str, dict[str, dict[str, list[Any]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
+    """All figures as nested dicts: table -> row -> figure. A face is its batches, one per light."""
+    figures: Figures = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     count = 0
-    for batch in batches:
-        count += len(batch["input"])
-        mask, model = batch["mask"], predict(batch)
-        tones = ita_deg(mean_colour(batch["albedo"], mask), 1)
-        for row, x in albedo_rows(batch, model, means).items():
-            for name, values in albedo_figures(x, batch["albedo"], mask).items():
-                figures["albedo"][row][name] += values.tolist()
-            figures["albedo"][row]["group"] += [ita_group(float(t)) for t in tones]
-        flat = torch.tensor([0.5, 0.5, 1.0]).view(1, 3, 1, 1).expand_as(batch["normal"])
-        normals = {"flat normal": flat, "mean map": means["normal"].expand_as(flat)}
-        if "normal" in model:
-            normals = {"model": model["normal"]} | normals
-        for row, x in normals.items():
-            error = normal_error_deg(x, batch["normal"], mask)
-            figures["normal"][row]["mean_error_deg"] += error.tolist()
-        for key in DATA_KEYS:
-            rows = {"mean map": means[key].expand_as(batch[key])}
-            if key in model:
-                rows = {"model": model[key]} | rows
-            for row, x in rows.items():
-                for name, values in map_figures(x, batch[key], mask).items():
-                    figures[key][row][name] += values.tolist()
-                beyond = map_figures(x - means[key], batch[key] - means[key], mask)
-                figures[key][row]["correlation_beyond_mean"] += beyond["correlation"].tolist()
-        if "raw_diffuse" in model:
-            for row, x in (("model", model["raw_diffuse"]), ("mean map", means["raw_diffuse"])):
-                error = (x - batch["raw_diffuse"]).abs() * mask
-                mae = error.sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3))).clamp_min(1)
-                figures["raw_diffuse"][row]["mae"] += mae.tolist()
+    for lights in faces:
+        candidates = []
+        for batch in lights:
+            model = predict(batch)
+            rows = albedo_rows(batch, model, means)
+            candidates.append(rows)
+            _score_albedo(figures["albedo"], rows, batch)
+            _score_maps(figures, model, means, batch)
+            count += len(batch["input"])
+        if len(lights) > 1:
+            for row in candidates[0]:
+                spread = spread_between_lights([c[row] for c in candidates], lights[0]["mask"])
+                figures["albedo"][row]["spread_between_lights"].append(spread)
         progress(f"validated {count} samples")
-    for lights in groups:
-        rows = [albedo_rows(b, predict(b), means) for b in lights]
-        for row in rows[0]:
-            spread = spread_between_lights([r[row] for r in rows], lights[0]["mask"])
-            figures["albedo"][row]["spread_between_lights"].append(spread)
     return {"samples": count} | {t: _summary(rows) for t, rows in figures.items()}
+
+
+def _score_albedo(figures: dict[str, dict[str, list[Any]]], rows: Row, batch: Batch) -> None:
+    truth, mask = batch["albedo"], batch["mask"]
+    groups = [ita_group(float(t)) for t in ita_deg(mean_colour(truth, mask), 1)]
+    for row, x in rows.items():
+        for name, values in albedo_figures(x, truth, mask).items():
+            figures[row][name] += values.tolist()
+        figures[row]["group"] += groups
+
+
+def _score_maps(figures: Figures, model: Row, means: Row, batch: Batch) -> None:
+    mask = batch["mask"]
+    flat = torch.tensor([0.5, 0.5, 1.0]).view(1, 3, 1, 1).expand_as(batch["normal"])
+    normals = {"flat normal": flat, "mean map": means["normal"].expand_as(flat)}
+    if "normal" in model:
+        normals = {"model": model["normal"]} | normals
+    for row, x in normals.items():
+        error = normal_error_deg(x, batch["normal"], mask)
+        figures["normal"][row]["mean_error_deg"] += error.tolist()
+    for key in DATA_KEYS:
+        rows = {"mean map": means[key].expand_as(batch[key])}
+        if key in model:
+            rows = {"model": model[key]} | rows
+        for row, x in rows.items():
+            for name, values in map_figures(x, batch[key], mask).items():
+                figures[key][row][name] += values.tolist()
+            beyond = map_figures(x - means[key], batch[key] - means[key], mask)
+            figures[key][row]["correlation_beyond_mean"] += beyond["correlation"].tolist()
+    if "raw_diffuse" in model:
+        for row, x in (("model", model["raw_diffuse"]), ("mean map", means["raw_diffuse"])):
+            error = (x - batch["raw_diffuse"]).abs() * mask
+            mae = error.sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3))).clamp_min(1)
+            figures["raw_diffuse"][row]["mae"] += mae.tolist()
 
 
 def _summary(rows: dict[str, dict[str, list[Any]]]) -> dict[str, Any]:

@@ -31,13 +31,8 @@ def test_truth_is_perfect_and_trivial_rows_are_not(tiny_source: Any) -> None:
     )  # fmt: skip
     nets = {"maginet": Oracle(batch["albedo"]), "pix2pixhd": Oracle(passes)}
     means = v.mean_maps(source.batch_at(i) for i in range(4))
-    result = v.validate(
-        [batch],
-        means,
-        v.through_stages(nets),
-        [[batch, batch]],
-        progress=lambda _: None,  # type: ignore[arg-type]
-    )
+    predict = v.through_stages(nets)  # type: ignore[arg-type]
+    result = v.validate([[batch, batch]], means, predict, progress=lambda _: None)
     model = result["albedo"]["model"]
     assert model["rmse"] < 1e-6 and model["ssim"] > 0.9999 and model["ita_error_deg"] < 1e-3
     assert model["spread_between_lights"] == pytest.approx(0, abs=1e-6)
@@ -92,6 +87,6 @@ def test_ita_error_is_reported_per_group(tiny_source: Any) -> None:
     light = batch["albedo"] * 0.2 + torch.tensor([0.75, 0.65, 0.58]).view(1, 3, 1, 1)
     dark = batch["albedo"] * 0.1 + torch.tensor([0.25, 0.18, 0.14]).view(1, 3, 1, 1)
     batches = [batch | {"albedo": x, "input": light} for x in (light, dark)]
-    result = v.validate(batches, v.mean_maps(batches), lambda _: {}, progress=lambda _: None)
+    result = v.validate([batches], v.mean_maps(batches), lambda _: {}, progress=lambda _: None)
     groups = result["albedo"]["input as albedo"]["ita_error_by_group_deg"]
     assert len(groups) >= 2 and min(groups.values()) < 1 < 20 < max(groups.values())
