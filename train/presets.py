@@ -51,8 +51,10 @@ def paper(stage: str) -> Config:
 def embedded(stage: str) -> Config:
     """What ships: small widths, the light stage as data, the offline losses, minutes on a CPU.
 
-    `python train/run.py --stage maginet --size 256 --minutes 30 --pool runs/pool256 --out runs/m1`.
-    A step of Stage I at 256^2, batch 4, takes about 0.9 s on one idle core with bfloat16.
+    `python train/run.py --stage maginet --pool runs/pool --pool-size 512 --out runs/m`, then the stages
+    refinement and pix2pixhd with `--maginet runs/m`. Stage III comes coarse to fine: first
+    `--size 256 --batch 4 --net local_width=0 --minutes 12`, then `--init` that run. On one idle core with
+    bfloat16 a step takes about 0.9 s (Stage I, 256^2, batch 4) and 2.5 s (Stage III, 512^2, batch 2).
     """
     if stage == "maginet":
         net = {"base": 24, "output": "ratio", "uv_octaves": 3}
@@ -71,7 +73,7 @@ def embedded(stage: str) -> Config:
         "local_width": 24,
     }  # fmt: skip
     return Config(
-        stage, "embedded", size=256, batch=4, net=net, loss=OFFLINE_PASSES, minutes=30.0,
+        stage, "embedded", size=512, batch=2, net=net, loss=OFFLINE_PASSES, minutes=60.0,
         lr=1e-3, lr_min=2e-5, warmup=0.02, ema=0.995, betas=(0.9, 0.99),
     )  # fmt: skip
 
