@@ -13,7 +13,7 @@ from .color import lab_to_linear_srgb, linear_srgb_to_lab, linear_to_srgb, srgb_
 
 LIT_PERCENTILES = (55.0, 85.0)
 """Skin between these luminance percentiles counts as lit: above shadows, below highlights."""
-PHOTO_SHARE = 0.5
+PHOTO_SHARE = 0.25
 """How far the level follows the photo; the rest is the network's."""
 L_RANGE = (20.0, 82.0)
 A_RANGE = (5.0, 17.0)
