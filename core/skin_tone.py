@@ -19,7 +19,7 @@ L_RANGE = (20.0, 82.0)
 A_RANGE = (5.0, 17.0)
 B_RANGE = (7.0, 24.0)
 """CIELAB D65 of skin under neutral light, very dark to very light; what lies beyond is the light's colour."""
-MIN_B_PER_A = 0.9
+MIN_B_PER_A = 1.05
 """Skin under neutral light is yellower than it is red; mauve is the camera's or the sky's."""
 _MIN_TEXELS = 500
 
