@@ -116,7 +116,7 @@ def make_report(
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
         "peak_memory_mb": peak_memory_mb(),
         "landmarks": _landmarks_report(landmarks),
-        "camera": _camera_report(fit.camera) if fit is not None else None,
+        "camera": camera_report(fit.camera) if fit is not None else None,
         "fit": _fit_report(fit),
         "warnings": every_warning,
     }
@@ -134,7 +134,8 @@ def _landmarks_report(landmarks: Landmarks | None) -> dict[str, Any] | None:
     }
 
 
-def _camera_report(camera: Camera) -> dict[str, Any]:
+def camera_report(camera: Camera) -> dict[str, Any]:
+    """The ``camera`` entry of a report."""
     return {
         "width_px": camera.width,
         "height_px": camera.height,
