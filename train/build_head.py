@@ -9,6 +9,8 @@ whitens them, and locates the 68 and 468 landmarks.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -20,8 +22,9 @@ sys.path.insert(
 )  # run by path: the checkout's root holds core and train
 
 from core.head_model import HEAD_FILE, HeadModel  # noqa: E402
+from core.weights import INDEX_NAME  # noqa: E402
 from train.head.mesh import Spacing, build_mesh  # noqa: E402
-from train.head.register import register, transfer  # noqa: E402
+from train.head.register import register, registration_error, transfer  # noqa: E402
 from train.head.sources import ICT_EYE_LEFT, ICT_EYE_RIGHT, read_ict, read_layout_head  # noqa: E402
 from train.map_landmarks import dense_landmark_uv  # noqa: E402
 
@@ -56,12 +59,17 @@ def build(data: Path, num_identity: int) -> tuple[dict[str, np.ndarray], dict[st
         "landmarks68_uv": layout.mesh.position_uv[layout.landmarks].astype(np.float32),
         "landmarks468_uv": np.full((468, 2), np.nan, dtype=np.float32),
     }
-    skin = registration.distance_m[registration.trusted]
+    error_mm = {
+        name: 1e3 * gap for name, gap in registration_error(registration, layout, ict).items()
+    }
     metadata = {
         "format": "facepbr-head-1",
         "expression_names": ",".join(ict.expression_names),
         "sources": "ICT-FaceKit (MIT, USC ICT); UV layout of FFHQ-UV's HiFi3D-topology head (MIT, H. Bai)",
-        "registration_mm": f"median {np.median(skin) * 1e3:.3f}, 95 % {np.percentile(skin, 95) * 1e3:.3f}",
+        "registration_mm": "; ".join(
+            f"{name}: median {np.median(gap):.3f}, 95 % {np.percentile(gap, 95):.3f}, largest {gap.max():.3f}"
+            for name, gap in error_mm.items()
+        ),
         "license": "MIT (statistics of MIT sources), see NOTICE",
     }
     # safetensors writes the memory as it lies: arrays must be C-contiguous
@@ -86,6 +94,15 @@ def fit_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
     return solution[:3], float(np.sqrt(solution[3] + (solution[:3] ** 2).sum()))
 
 
+def enter_in_index(path: Path) -> None:
+    """Put the file's SHA-256 into its folder's index where there is one; other entries stay."""
+    index = path.parent / INDEX_NAME
+    if index.is_file():
+        entries = json.loads(index.read_text(encoding="utf-8"))
+        entries[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        index.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Command line: build, then locate the dense landmarks on renders of the mean head."""
     parser = argparse.ArgumentParser(
@@ -99,13 +116,16 @@ def main() -> None:
     args = parser.parse_args()
     tensors, metadata = build(args.data, args.identities)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, args.out, metadata)
-    model = HeadModel.load(args.out)
+    draft = args.out.with_suffix(".draft")
+    save_file(tensors, draft, metadata)
+    model = HeadModel.load(draft)
     tensors["landmarks468_uv"] = dense_landmark_uv(model).astype(np.float32)
-    save_file(tensors, args.out, metadata)
+    save_file(tensors, draft, metadata)
+    draft.replace(args.out)
+    enter_in_index(args.out)
     vertices, megabytes = model.embedded_mesh().num_vertices, args.out.stat().st_size / 1e6
     print(
-        f"{args.out}: {vertices} vertices, {megabytes:.1f} MB; registration {metadata['registration_mm']} mm"
+        f"{args.out}: {vertices} vertices, {megabytes:.1f} MB; registration mm: {metadata['registration_mm']}"
     )
 
 
