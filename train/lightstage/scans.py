@@ -12,6 +12,7 @@ from very dark to very light, so three heads in ten are dark. A finished ID is n
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ import torch
 from core.color import ita_group
 from core.export import write_glb, write_obj
 from core.eyes import build_eyes
-from core.head_model import HeadModel
+from core.head_model import HEAD_FILE, HeadModel
 from core.images import write_map
 from core.passes import PASSES
 
@@ -90,6 +91,11 @@ def write_scan(
     os.replace(partial, folder)
 
 
+def head_hash() -> str:
+    """First 16 digits of the statistical head's SHA-256: coefficients mean nothing on another."""
+    return hashlib.sha256(HEAD_FILE.read_bytes()).hexdigest()[:16]
+
+
 def mean_maps(bank: Path, count: int) -> dict[str, np.ndarray]:
     """Mean stored maps (S, S, C) of `count` training faces: what a predictor knows that sees nothing."""
     stage = LightStage(bank, MEAN_SIZE, seed=SCAN_SEED, split="train")
@@ -135,6 +141,7 @@ def main() -> None:
                 "skin_tone": ita_group(face.skin.ita_deg),
                 "age": round(face.skin.age, 1),
                 "unit": "m",
+                "head": head_hash(),
                 "identity": identity,
                 "expression": expression,
             }
