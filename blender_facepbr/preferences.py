@@ -211,7 +211,9 @@ def check(path: str) -> runtime.Probe:
     """Begin to probe an interpreter again; the preferences are redrawn when it answers."""
     probe = _checked[path] = runtime.Probe(path)
     if not bpy.app.background:
-        bpy.app.timers.register(lambda: redraw("PREFERENCES") or (0.2 if not probe.state else None))
+        bpy.app.timers.register(
+            lambda: redraw_preferences() or (0.2 if probe.state is None else None)
+        )
     return probe
 
 
@@ -220,12 +222,22 @@ def remember(state: runtime.State) -> None:
     _checked[state.interpreter] = runtime.Probe(state.interpreter, state)
 
 
-def redraw(*kinds: str) -> None:
-    """Draw all areas of these types again."""
+def redraw_preferences() -> None:
+    """Draw open preferences again."""
+    _redraw("PREFERENCES", "WINDOW")
+
+
+def redraw_sidebar() -> None:
+    """Draw the sidebars of 3D viewports again, not the scene in them."""
+    _redraw("VIEW_3D", "UI")
+
+
+def _redraw(kind: str, part: str) -> None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in kinds:
-                area.tag_redraw()
+            for region in area.regions:
+                if area.type == kind and region.type == part:
+                    region.tag_redraw()
 
 
 def register() -> None:

@@ -92,6 +92,7 @@ class FACEPBR_OT_decompose(bpy.types.Operator):
         self._timer = manager.event_timer_add(_TICK_S, window=context.window)
         manager.progress_begin(0, 100)
         manager.modal_handler_add(self)
+        preferences.redraw_sidebar()
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -103,9 +104,11 @@ class FACEPBR_OT_decompose(bpy.types.Operator):
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
         self._ticks.begin()
+        before = (job.stage, job.done)
         jobs.current.worker.poll(job)
-        context.window_manager.progress_update(100 * job.fraction)
-        preferences.redraw("VIEW_3D")
+        if (job.stage, job.done) != before:
+            context.window_manager.progress_update(100 * job.fraction)
+            preferences.redraw_sidebar()
         self._ticks.end()
         if not job.finished:
             return {"PASS_THROUGH"}
@@ -173,7 +176,7 @@ class FACEPBR_OT_decompose(bpy.types.Operator):
         if self._job is not None and jobs.current.job is self._job:
             jobs.end_job()
         self._job = None
-        preferences.redraw("VIEW_3D")
+        preferences.redraw_sidebar()
         return result
 
 

@@ -70,7 +70,8 @@ class FACEPBR_OT_set_up_runtime(bpy.types.Operator):
 
 
 def _look(setup: managed.Setup) -> float | None:
-    preferences.redraw("PREFERENCES", "VIEW_3D")
+    preferences.redraw_preferences()
+    preferences.redraw_sidebar()
     if not setup.finished:
         return 0.5
     if setup.state is not None:

@@ -468,4 +468,5 @@ def main() -> None:
         print("\nRESULT " + json.dumps(result), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
