@@ -116,8 +116,8 @@ def synthetic_scan(record: Record) -> str:
     failed = f"; no face found in {summary['failed']} more" if summary["failed"] else ""
     parts = [
         f"**Synthetic scans** (the paper's Tables 5 and 6): {summary['photos']} path-traced photos of "
-        f"{summary['heads']} heads that no training saw, through the whole pipeline{failed}; figures on the face mask in UV, "
-        "mean and 95 % interval over heads.",
+        f"{summary['heads']} heads that no training saw, through the whole pipeline{failed}; "
+        "figures on the face mask in UV, mean and 95 % interval over heads.",
         table(["albedo (sRGB [0, 1])", "RMSE", "RMSE after best gain", "SSIM", "LPIPS", "ITA error, deg",
                "spread between photos"], rows5),
         table(["space", "normals, deg", "mean", "median", "RMSE", "% < 11.25", "% < 22.5", "% < 30"], rows6),
