@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 from .core.environment import blender_to_head, head_to_blender
 from .result_files import Files, Mesh, Polygons
 
+_ROOM_M = 2.5
+_STEP_M = 0.5
+_MAX_STEPS = 40
 TAG = "facepbr"
 """Custom property that marks what belongs to a result, on the head object it holds the report."""
 CAMERA_TAG = "facepbr_camera"
@@ -34,15 +38,15 @@ def build(files: Files, collection: Any, source: Any = None) -> tuple[Any, tuple
     thing[TAG] = json.dumps(files.report, ensure_ascii=False)
     values = _fitted(files.report, list(files.shapes))
     if files.shapes:
-        _add_shape_keys(thing, files.head.vertices, files.shapes, values)
+        rest = files.head.vertices - sum(values[key] * files.shapes[key] for key in values)
+        _add_shape_keys(thing, rest, files.shapes, values)
     parts = []
     for part in files.parts:
         made = add_mesh(f"{name} {part.name}", part.mesh, collection)
         made.parent = thing
         shapes = {key: part.shapes[key] for key in part.shapes if key in files.shapes}
-        if shapes:  # glTF's points are at rest, the fit's values come on top
-            moved = sum(values[key] * offsets for key, offsets in shapes.items())
-            _add_shape_keys(made, part.mesh.vertices + moved, shapes, values)
+        if shapes:  # a part's points are at rest already
+            _add_shape_keys(made, part.mesh.vertices, shapes, values)
             for key in shapes:
                 _follow(made, thing, key)
         parts.append(made)
@@ -90,10 +94,9 @@ def _flat(vertices: np.ndarray) -> np.ndarray:
 
 
 def _add_shape_keys(
-    thing: Any, posed: np.ndarray, shapes: Mapping[str, np.ndarray], values: Mapping[str, float]
+    thing: Any, rest: np.ndarray, shapes: Mapping[str, np.ndarray], values: Mapping[str, float]
 ) -> None:
     """Expression shapes as keys on the face at rest, with the photo's expression as their values."""
-    rest = posed - sum(values[name] * offsets for name, offsets in shapes.items())
     thing.data.vertices.foreach_set("co", _flat(rest))
     thing.shape_key_add(name="Neutral", from_mix=False)
     for name, offsets in shapes.items():
@@ -117,6 +120,24 @@ def _fitted(report: dict[str, Any], names: list[str]) -> dict[str, float]:
     fitted = (report.get("fit") or {}).get("expression") or []
     found = fitted if len(fitted) == len(names) else [0.0] * len(names)
     return dict(zip(names, found))  # noqa: B905
+
+
+def free_place_m(thing: Any, others: Iterable[Any]) -> float:
+    """How far to the right a head stands free of other things of its own order: Blender's cube, another head.
+
+    Larger ones are rooms and stages, which a head may well be meant to stand in.
+    """
+    center = sum((Vector(corner) for corner in thing.bound_box), Vector()) / 8
+    boxes = []
+    for other in others:
+        corners = np.array([other.matrix_world @ Vector(corner) for corner in other.bound_box])
+        if np.ptp(corners, axis=0).max() <= _ROOM_M:
+            boxes.append((corners.min(0) - _STEP_M / 2, corners.max(0) + _STEP_M / 2))
+    for step in range(_MAX_STEPS):
+        place = np.array(center) + (step * _STEP_M, 0.0, 0.0)
+        if not any((low < place).all() and (place < high).all() for low, high in boxes):
+            return step * _STEP_M
+    return 0.0
 
 
 def set_posed(thing: Any, posed: bool) -> None:

@@ -151,8 +151,8 @@ class FacePBRSettings(bpy.types.PropertyGroup):
         set=_set_solo,
     )
     posed: bpy.props.BoolProperty(
-        name="Expression of Photo",
-        description="Off: the same face at rest, its shape keys at zero",
+        name="Expression",
+        description="The photo's expression; off: the same face at rest, its shape keys at zero",
         get=_get_posed,
         set=_set_posed,
     )

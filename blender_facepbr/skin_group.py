@@ -47,7 +47,7 @@ SLIDERS = (
     Slider("Roughness Offset", 0.0, -0.3, 0.3, "Negative: oilier, positive: drier"),
     Slider("Subsurface", 1.0, 0.0, 1.0, "Share of the light that enters the skin where it is thin"),
     Slider(
-        "Subsurface Scale", principled.SUBSURFACE_SCALE_M, 0.0, 0.02,
+        "Scatter Depth", principled.SUBSURFACE_SCALE_M, 0.0, 0.02,
         "How far red light travels in the skin", "NodeSocketFloatDistance",
     ),
     Slider("Melanin", 0.0, -1.0, 1.0, "Darker or lighter skin"),
@@ -123,7 +123,7 @@ class _Wiring:
         self._to("Roughness", self._frame("Roughness", 0, self._roughness))
         self._to("Specular", self._frame("Specular level at IOR 1.4", -250, self._specular))
         self._to("Subsurface", self._frame("Translucency as subsurface weight", -500, self._thin))
-        self._to("Subsurface Scale", self._in("Subsurface Scale"))
+        self._to("Subsurface Scale", self._in("Scatter Depth"))
         self._to("Subsurface Radius", self._frame("Scatter, metres", -650, self._radius))
         bent = self._frame("Relief, tangent space, OpenGL", -850, self._normal)
         self._to("Normal", self._frame("Pores and creases", -1100, lambda: self._detail(bent)))
@@ -155,7 +155,7 @@ class _Wiring:
         return self._math("MULTIPLY", self._in("Translucency"), self._in("Subsurface"))
 
     def _radius(self) -> Any:
-        return self._vector("MULTIPLY", principled.SUBSURFACE_RADIUS, self._in("Subsurface Scale"))
+        return self._vector("MULTIPLY", principled.SUBSURFACE_RADIUS, self._in("Scatter Depth"))
 
     def _normal(self) -> Any:
         node = self._node("ShaderNodeNormalMap")

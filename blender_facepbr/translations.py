@@ -16,7 +16,7 @@ _GERMAN = {
     "Cancel Set-up": "Einrichten abbrechen",
     "Camera of Photo": "Kamera des Fotos",
     "Light of Photo": "Licht des Fotos",
-    "Expression of Photo": "Ausdruck des Fotos",
+    "Expression": "Ausdruck",
     "Light Removal": "Licht entfernen",
     "Shaded": "Schattiert",
     "Confidence": "Vertrauen",

@@ -56,7 +56,9 @@ class FACEPBR_OT_apply_result(bpy.types.Operator):
         collection = bpy.data.collections.new(f"FacePBR {name}")
         scene.collection.children.link(collection)
         source = self._source(files)
+        others = [item for item in context.visible_objects if item.type == "MESH"]
         thing, parts = head.build(files, collection, source)
+        thing.location.x = head.free_place_m(thing, others)
         thing.data.materials.append(materials.skin(files, folder, name, pack))
         for made, part in zip(parts, files.parts):  # noqa: B905
             made.data.materials.append(materials.part(part, folder, name, pack))
@@ -64,6 +66,7 @@ class FACEPBR_OT_apply_result(bpy.types.Operator):
             head.add_shape(source, f"FacePBR {name}", files.head.vertices)
         seen = camera.add(files.report, name, collection)
         if seen is not None:
+            seen.location.x += thing.location.x
             thing[head.CAMERA_TAG] = seen.name
             why_not = self.photo and camera.add_photo(seen, files.report, Path(self.photo), pack)
             if why_not:

@@ -90,6 +90,7 @@ def describe() -> dict:
                 "children": [child.name for child in thing.children],
                 "top_m": max(vertex.co.z for vertex in thing.data.vertices),
                 "front_m": min(vertex.co.y for vertex in thing.data.vertices),
+                "place_m": list(thing.location),
             }
             for thing in heads
         ],
@@ -151,10 +152,15 @@ def check_apply(given: dict) -> dict:
     if given.get("storage") == "BESIDE":
         bpy.ops.wm.save_as_mainfile(filepath=given["save"])
         bpy.context.scene.facepbr.storage = "BESIDE"
+    if given.get("crowded"):  # Blender's cube at the origin, and then a first head beside it
+        bpy.ops.mesh.primitive_cube_add(size=2)
+        bpy.ops.facepbr.apply_result(directory=given["folder"])
     bpy.ops.facepbr.apply_result(directory=given["folder"], photo=given.get("photo", ""))
     if "save" in given:
         bpy.ops.wm.save_as_mainfile(filepath=given["save"])
     scene = describe()
+    if scene["camera"]:
+        scene["camera_m"] = list(bpy.context.scene.camera.location)
     if given.get("photo"):
         scene["background"] = background_color()
     return scene

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.camera import blender_camera
 from core.export import Part, write_glb
 from core.head_model import HeadModel
 from core.passes import CONFIDENCE_KEY, PASS_KEYS, PASSES
@@ -107,7 +108,7 @@ def test_skin_is_one_group_into_principled(blender: Any, result_folder: Path) ->
         "Roughness",
     }  # fmt: skip
     assert found["defaults"]["AO Factor"] == 0 and found["defaults"]["Normal Strength"] == 1
-    assert found["defaults"]["Subsurface Scale"] == pytest.approx(0.004)
+    assert found["defaults"]["Scatter Depth"] == pytest.approx(0.004)
     assert found["described"] == []
     assert found["frames"] == sorted(f"Pass: {key}" for key in (*PASS_KEYS, *OTHER_MAPS))
     assert found["solo"] == {
@@ -155,10 +156,10 @@ def test_a_mesh_of_the_users_is_dressed(blender: Any, photo: Path, repository: P
     assert found["apart_m"] < 1e-5 and found["mine_moved_m"] < 1e-5
 
 
-def test_teeth_and_other_parts_follow_the_head(
+def test_teeth_are_a_part_and_heads_stand_side_by_side(
     blender: Any, result_folder: Path, tmp_path: Path
 ) -> None:
-    """A part called teeth, of one colour, beside the eyes: a child of the head with a material of its own."""
+    """Teeth of one colour: a child of the head with a material of its own. In a crowded scene heads stand free."""
     folder = tmp_path / "astronaut"
     shutil.copytree(result_folder, folder)
     head = HeadModel.load()
@@ -168,9 +169,16 @@ def test_teeth_and_other_parts_follow_the_head(
     faces, uv = np.array([[0, 1, 2]]), np.zeros((3, 2))
     teeth = Part("teeth", square, faces, uv, base_color=(0.8, 0.7, 0.6), roughness=0.2)
     write_glb(folder / "head.glb", mesh, posed, {}, (teeth,))
-    scene = blender("apply", folder=folder)
-    assert scene["heads"][0]["children"] == [f"{scene['heads'][0]['name']} teeth"]
-    assert scene["counts"]["materials"] == 2
+    scene = blender("apply", folder=folder, crowded=True)
+    first, second = scene["heads"]
+    assert (
+        1 < first["place_m"][0] < second["place_m"][0] < 3
+    )  # beside the cube, then beside the first
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    center = blender_camera(report["camera"]).matrix_world[0, 3]
+    assert scene["camera_m"][0] == pytest.approx(center + second["place_m"][0], abs=1e-5)
+    assert first["children"] == [f"{first['name']} teeth"]
+    assert scene["counts"]["materials"] == 4
 
 
 def test_environment_of_the_addon(blender: Any, wheels: Path, tmp_path: Path) -> None:
