@@ -101,7 +101,8 @@ def _add_shape_keys(
     thing.shape_key_add(name="Neutral", from_mix=False)
     for name, offsets in shapes.items():
         key = thing.shape_key_add(name=name, from_mix=False)
-        key.data.foreach_set("co", _flat(rest + offsets))
+        points = getattr(key, "points", key.data)  # from 4.1 on, several times as fast
+        points.foreach_set("co", _flat(rest + offsets))
         key.value = values[name]
 
 

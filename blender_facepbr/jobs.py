@@ -35,7 +35,8 @@ class Ticks:
     """Ticks that did not come because somebody, we or Blender, was busy for longer than an interval."""
     longest_ms: float = 0.0
     apply_ms: float = 0.0
-    """Putting the result into the scene, once."""
+    apply_cpu_ms: float = 0.0
+    """Putting the result into the scene, once: on the clock, and the processor's share of it."""
     _began: float = 0.0
 
     def begin(self) -> None:

@@ -160,6 +160,7 @@ def session(given: dict, name: str, seen: dict) -> Iterator[float]:
     ticks = jobs.current.ticks
     seen["ticks"] = {"count": ticks.count, "missed": ticks.missed}
     seen["ticks"].update(longest_ms=round(ticks.longest_ms, 2), apply_ms=round(ticks.apply_ms, 1))
+    seen["ticks"]["apply_cpu_ms"] = round(ticks.apply_cpu_ms, 1)
     seen["scene"] = checks.describe()["heads"]
     yield 3.0
     yield from shot(given, "done")
