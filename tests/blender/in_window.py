@@ -95,11 +95,10 @@ def until(condition, limit_s: float = 240.0) -> Iterator[float]:
         yield TICK_S
 
 
-def shot(given: dict, name: str) -> Iterator[float]:
-    """A picture of the window."""
+def shot(given: dict, name: str, number: int = 0) -> Iterator[float]:
+    """A picture of a window."""
     yield 0.5
-    manager = bpy.context.window_manager
-    with bpy.context.temp_override(window=manager.windows[0]):
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[number]):
         bpy.ops.screen.screenshot(filepath=str(Path(given["out"]) / f"{name}.png"))
     yield 0.1
 
@@ -118,11 +117,29 @@ def open_sidebar() -> Iterator[float]:
     raise AssertionError("no tab FacePBR in the sidebar")
 
 
+def show_preferences(given: dict, name: str) -> Iterator[float]:
+    """The add-on's preferences as they are at first, in a window of their own, which is closed again."""
+    chosen = bpy.context.preferences.addons[name].preferences
+    python, chosen.python = chosen.python, ""
+    manager = bpy.context.window_manager
+    with bpy.context.temp_override(window=manager.windows[0]):
+        bpy.ops.preferences.addon_show(module=name)
+    yield given["patience_s"]
+    yield from shot(given, "preferences", 1)
+    with bpy.context.temp_override(window=manager.windows[1]):
+        bpy.ops.wm.window_close()
+    chosen.python = python
+    yield 0.5
+
+
 def session(given: dict, name: str, seen: dict) -> Iterator[float]:
     """ESC, the cancel button, a whole job with undo and redo, and the end of Blender in the middle of a job."""
     jobs = checks.module(name, "jobs")
+    bpy.ops.wm.save_as_mainfile(filepath=str(Path(given["photo"]).with_name("session.blend")))
     settings = bpy.context.scene.facepbr
-    settings.photo, settings.size, settings.device = given["photo"], "256", "cpu"
+    settings.photo = bpy.path.relpath(given["photo"])
+    settings.size, settings.device = "256", "cpu"
+    yield from show_preferences(given, name)
     yield from open_sidebar()
     yield from shot(given, "ready")
     before = checks.counts()
@@ -162,7 +179,7 @@ def session(given: dict, name: str, seen: dict) -> Iterator[float]:
     seen["ticks"].update(longest_ms=round(ticks.longest_ms, 2), apply_ms=round(ticks.apply_ms, 1))
     seen["ticks"]["apply_cpu_ms"] = round(ticks.apply_cpu_ms, 1)
     seen["scene"] = checks.describe()["heads"]
-    yield 3.0
+    yield given["patience_s"]
     yield from shot(given, "done")
     window = bpy.context.window_manager.windows[0]
     with bpy.context.temp_override(window=window):

@@ -1,8 +1,8 @@
 """The add-on in a real window: a blender executable on a virtual display, a real mouse by xdotool, pictures, latency.
 
-    python tests/blender/window.py --photo PHOTO --out DIR [--blender blender] [--replay RESULT]
+    python tests/blender/window.py --photo PHOTO --out DIR [--blender blender] [--replay RESULT] [--patience 60]
 
-Needs Xvfb and xdotool. Writes ready.png, working.png, done.png and result.json into DIR; prints the latter's path.
+Needs Xvfb and xdotool. Writes four pictures and result.json into DIR; prints the latter's path.
 ``--replay`` puts a stand-in for the networks behind the window, which plays a finished result folder at the pace of a
 job: the window can be judged on a machine that is busy.
 """
@@ -42,7 +42,9 @@ for line in sys.stdin:
 """
 
 
-def run(photo: Path, out: Path, blender: str, replay: Path | None = None) -> dict:
+def run(
+    photo: Path, out: Path, blender: str, replay: Path | None = None, patience_s: float = 3.0
+) -> dict:
     """What in_window.py saw, and what was left when Blender had ended."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -53,7 +55,9 @@ def run(photo: Path, out: Path, blender: str, replay: Path | None = None) -> dic
             python = Path(temporary) / "python"
             python.write_text(STAND_IN.format(python=sys.executable, result=str(replay)))
             python.chmod(0o755)
+        photo = Path(shutil.copy(photo, temporary))  # with the .blend file beside it
         given = {"archive": archive, "photo": photo, "out": out, "python": python}
+        given["patience_s"] = patience_s
         read, write = os.pipe()
         width, height = SIZE
         server = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24"]
@@ -103,12 +107,17 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--blender", default=shutil.which("blender"))
     parser.add_argument("--replay", type=Path, metavar="RESULT")
+    parser.add_argument(
+        "--patience", type=float, default=3.0, help="seconds for shaders to compile"
+    )
     options = parser.parse_args()
     missing = [name for name in NEEDS if not shutil.which(name)]
     if missing or not options.blender:
         raise SystemExit(f"window.py: expected {', '.join(missing) or 'blender'}; not found")
     replay = options.replay.resolve() if options.replay else None
-    seen = run(options.photo.resolve(), options.out.resolve(), options.blender, replay)
+    seen = run(
+        options.photo.resolve(), options.out.resolve(), options.blender, replay, options.patience
+    )
     path = options.out / "result.json"
     path.write_text(json.dumps(seen, indent=2) + "\n", encoding="utf-8")
     print(path)
