@@ -6,6 +6,7 @@ cancelled removes it, so that there is an environment or nothing. No bpy here.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -201,6 +202,7 @@ def remove(folder: Path) -> None:
         ) from None
 
 
+@functools.lru_cache(maxsize=1)
 def find_python() -> str:
     """A Python 3.11 of the user's on the path, or an empty text; never Blender's own."""
     name = "py" if sys.platform == "win32" else f"python{_version()}"

@@ -212,7 +212,7 @@ def check(path: str) -> runtime.Probe:
     probe = _checked[path] = runtime.Probe(path)
     if not bpy.app.background:
         bpy.app.timers.register(
-            lambda: redraw_preferences() or (0.2 if probe.state is None else None)
+            lambda: redraw_preferences() or (0.2 if probe.state is None else None), persistent=True
         )
     return probe
 

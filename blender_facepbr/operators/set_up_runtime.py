@@ -57,7 +57,7 @@ class FACEPBR_OT_set_up_runtime(bpy.types.Operator):
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
         if not bpy.app.background:
-            bpy.app.timers.register(lambda: _look(setup), first_interval=0.5)
+            bpy.app.timers.register(lambda: _look(setup), first_interval=0.5, persistent=True)
             return {"FINISHED"}
         while not setup.finished:
             time.sleep(0.2)
