@@ -58,10 +58,10 @@ def main() -> int:
     photos = options.photos[:QUICK_PHOTOS] if options.preset == "quick" else options.photos
     if len(photos) < len(options.photos):
         print(f"--preset quick: the first {len(photos)} of {len(options.photos)} photos")
-    shared = {"hdri": options.hdri, "own_heads": options.own_heads, "seed": options.seed}
+    shared = {"hdri": options.hdri, "own_heads": options.own_heads}
     variants = tuple(options.variants.split(","))
     tasks = [
-        consistency.Task(photo, options.out, variants, weights=options.weights, gpu=options.gpu,
+        consistency.Task(photo, options.out, variants, weights=options.weights, seed=options.seed, gpu=options.gpu,
                          **sizes, **shared)
         for photo in photos
     ]  # fmt: skip
