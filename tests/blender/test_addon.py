@@ -181,6 +181,9 @@ def test_teeth_are_a_part_and_heads_stand_side_by_side(
     assert scene["counts"]["materials"] == 4
 
 
+@pytest.mark.parametrize(
+    "blender", ["bpy"], indirect=True
+)  # half a minute; little of it is Blender
 def test_environment_of_the_addon(blender: Any, wheels: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     found = blender("runtime", wheels=wheels, out=tmp_path, empty=tmp_path / "empty")
