@@ -127,7 +127,7 @@ def shown(thing: Any) -> str | None:
 def for_gltf(thing: Any) -> Any:
     """A plain material with the head's maps as glTF knows them; the caller removes it."""
     maps = pass_images(thing)
-    material, output = _empty(f"{thing.name} skin")
+    material, output = _empty(f"{thing.name} glTF")
     tree = material.node_tree
     shader = tree.nodes.new("ShaderNodeBsdfPrincipled")
     tree.links.new(shader.outputs[0], output.inputs["Surface"])

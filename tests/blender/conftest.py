@@ -24,7 +24,7 @@ from core.nets import MAGINet, Pix2PixHD, RefinementNet
 from core.weights import STAGES, save_stage, write_index
 
 SCRIPT = Path(__file__).parent / "in_blender.py"
-TIMEOUT_S = 300
+TIMEOUT_S = 600
 
 
 def blender_environment(user: Path) -> dict[str, str]:
