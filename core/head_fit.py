@@ -57,12 +57,22 @@ def fit_head(
     FOCAL_PRIOR x the longer side. Takes about 0.2 s.
     Raises FitError when no plausible head explains the points.
     """
+    return fit_alone(landmarks, image_size, head, focal_px)[1]
+
+
+def fit_alone(
+    landmarks: Landmarks,
+    image_size: tuple[int, int],
+    head: HeadModel,
+    focal_px: float | None = None,
+) -> tuple[Solver, HeadFit]:
+    """``fit_head`` that also hands over its solver, from which a joint fit can go on."""
     solver = Solver(landmarks, image_size, head, focal_px)
     minimise([solver])
     fit = judge(solver)
-    if not np.isfinite(fit.residual_iod) or fit.residual_iod > MAX_RESIDUAL_IOD:
+    if not fit.residual_iod <= MAX_RESIDUAL_IOD:
         raise FitError(refusal(f"{fit.residual_iod:.0%}"))
-    return fit
+    return solver, fit
 
 
 def judge(solver: Solver) -> HeadFit:

@@ -42,6 +42,8 @@ class UVTexture:
     """(S, S, 3) unit geometric normals of the posed head, head space."""
     position: np.ndarray
     """(S, S, 3) posed head, metres, head space."""
+    density: np.ndarray | None = None
+    """(S, S) photo pixels per texel side: below 1 the photo is coarser than the texture; None for a UV texture."""
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -197,10 +199,15 @@ def registration_warp(fit: HeadFit, head: HeadModel, size: int) -> np.ndarray:
     return cv2.remap(grid, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
 
 
+def _pixel_area(pixels: np.ndarray) -> np.ndarray:
+    """(S, S) photo pixels that a texel covers, of the map (S, S, 2) from texels to pixels."""
+    jx, jy = np.gradient(pixels, axis=1), np.gradient(pixels, axis=0)
+    return np.abs(jx[..., 0] * jy[..., 1] - jx[..., 1] * jy[..., 0])
+
+
 def sample(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Photo (H, W, 3) at pixels (S, S, 2) -> (S, S, 3): bicubic, from a pyramid where texels span several pixels."""
-    jx, jy = np.gradient(pixels, axis=1), np.gradient(pixels, axis=0)
-    area = np.abs(jx[..., 0] * jy[..., 1] - jx[..., 1] * jy[..., 0])
+    area = _pixel_area(pixels)
     level = np.clip(0.5 * np.log2(np.maximum(area, 1e-6)), 0, 5).astype(np.float32)
     level = cv2.blur(level, (9, 9))
     out, scale, current = None, 1.0, image
@@ -254,4 +261,11 @@ def unwrap(image: np.ndarray, fit: HeadFit, head: HeadModel, size: int = 1024) -
     face = face_polygon(head, size)
     texture, confidence = complete(sample(image, pixels), visibility, face, aperture)
     visibility = visibility * (1 - aperture)
-    return UVTexture(texture, visibility, confidence * layout, geometry.normals, geometry.position)
+    return UVTexture(
+        texture,
+        visibility,
+        confidence * layout,
+        geometry.normals,
+        geometry.position,
+        np.sqrt(_pixel_area(pixels)).astype(np.float32),
+    )
