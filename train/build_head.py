@@ -26,6 +26,7 @@ from core.weights import INDEX_NAME  # noqa: E402
 from train.head.mesh import Spacing, build_mesh  # noqa: E402
 from train.head.register import register, registration_error, transfer  # noqa: E402
 from train.head.sources import ICT_EYE_LEFT, ICT_EYE_RIGHT, read_ict, read_layout_head  # noqa: E402
+from train.head.teeth import build_teeth  # noqa: E402
 from train.map_landmarks import dense_landmark_uv  # noqa: E402
 
 
@@ -42,7 +43,11 @@ def build(data: Path, num_identity: int) -> tuple[dict[str, np.ndarray], dict[st
     eye_identity = np.stack(
         [ict.identity[:, slice(*part)].mean(1) for part in (ICT_EYE_RIGHT, ICT_EYE_LEFT)], axis=1
     )
-    identity, eye_identity = order_modes(identity, eye_identity, mean, num_identity)
+    teeth = build_teeth(ict)
+    rotation = principal_rotation(identity, mean)[:num_identity]
+    identity, eye_identity, teeth_identity = (
+        np.tensordot(rotation, modes, 1) for modes in (identity, eye_identity, teeth.identity)
+    )
     mesh = resampled.mesh
     # ICT eyeballs carry a cornea bulge: centre and radius come from the rear half, a sphere
     spheres = [fit_sphere(points[points[:, 2] < points[:, 2].mean()]) for points in eyes]
@@ -56,6 +61,10 @@ def build(data: Path, num_identity: int) -> tuple[dict[str, np.ndarray], dict[st
         "eye_centers": np.stack([centre for centre, _ in spheres]).astype(np.float32),
         "eye_radius": np.asarray([np.mean([radius for _, radius in spheres])], dtype=np.float32),
         "eye_identity": eye_identity.astype(np.float32),
+        "teeth": teeth.points,
+        "teeth_gum": teeth.gum,
+        "teeth_identity": teeth_identity.astype(np.float32),
+        "teeth_expression": teeth.expression,
         "landmarks68_uv": layout.mesh.position_uv[layout.landmarks].astype(np.float32),
         "landmarks468_uv": np.full((468, 2), np.nan, dtype=np.float32),
     }
@@ -76,15 +85,12 @@ def build(data: Path, num_identity: int) -> tuple[dict[str, np.ndarray], dict[st
     return {key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata
 
 
-def order_modes(
-    identity: np.ndarray, eye_identity: np.ndarray, mean: np.ndarray, keep: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rotate unit-variance modes (K, V, 3) to principal axes by face energy and keep the first ones."""
+def principal_rotation(identity: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Rotation (K, K) of unit-variance modes (K, V, 3) to principal axes, most energy in the face first."""
     front = 1.0 / (1.0 + np.exp(-(mean[:, 2] - 0.02) / 0.01)) + 0.1
     weighted = (identity * np.sqrt(front)[None, :, None]).reshape(len(identity), -1)
     _, vectors = np.linalg.eigh(weighted @ weighted.T)
-    rotation = vectors[:, ::-1].T[:keep].astype(np.float32)
-    return np.tensordot(rotation, identity, 1), np.tensordot(rotation, eye_identity, 1)
+    return vectors[:, ::-1].T.astype(np.float32)
 
 
 def fit_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:

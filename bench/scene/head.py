@@ -26,6 +26,7 @@ class Head:
 
     object: Any
     eyes: tuple[Any, ...]
+    """Eyeballs and teeth."""
 
 
 def add_mesh(
@@ -117,8 +118,9 @@ def portrait_camera(
     """A camera framing the head as a portrait: 36 mm film; yaw to the head's left, elevation from eye height up."""
     bpy.context.view_layer.update()
     points = _world_points(head.object)
-    if head.eyes:
-        eyes = np.concatenate([_world_points(eye) for eye in head.eyes])
+    eyes = [part for part in head.eyes if part.name.startswith("eye")]
+    if eyes:
+        eyes = np.concatenate([_world_points(eye) for eye in eyes])
         center = Vector((0.0, float(points[:, 1].mean()), float(eyes[:, 2].mean()) - 0.015))
         center.x = float(eyes[:, 0].mean())
     else:

@@ -48,6 +48,9 @@ def read_ict(data: Path) -> IctFaceKit:
     rows = [names.index(name) for name in listed]
     quads = archive["quads"]
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    triangles = triangles[
+        (triangles >= 0).all(1)
+    ]  # a triangle among the quads has -1 for its fourth corner
     marks = json.loads((data / "hifi3d" / "landmarks_ict_facekit.json").read_text())["multipie68"]
     return IctFaceKit(
         neutral=archive["neutral"].astype(np.float64) * 0.01,
