@@ -7,6 +7,7 @@ is the median of the rounds' ratios.
 from __future__ import annotations
 
 import copy
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -98,10 +99,7 @@ def time_stage(
         if name != REFERENCE:
             inputs = tuple(x.contiguous(memory_format=torch.channels_last) for x in inputs)
 
-        def call(network: nn.Module = network, inputs: tuple[Tensor, ...] = inputs) -> Tensor:
-            with torch.inference_mode():
-                return network(*inputs)
-
+        call = functools.partial(_infer, network, inputs)
         reset_peak(device)
         first = seconds_of(call, device)
         rows[name] = {"kind": kind, "first_s": first, "peak_memory_mb": peak_mb(device)}
@@ -123,6 +121,11 @@ def time_stage(
             "photos_per_s": batch / statistics.median(taken),
         }
     return rows
+
+
+def _infer(network: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    with torch.inference_mode():
+        return network(*inputs)
 
 
 def reset_peak(device: torch.device) -> None:

@@ -67,7 +67,7 @@ def load_head(path: Path) -> Head:
         else:
             bpy.ops.import_scene.gltf(filepath=str(path))
     meshes = [thing for thing in bpy.data.objects if thing not in before and thing.type == "MESH"]
-    head = max(meshes, key=lambda thing: len(thing.data.vertices))
+    head = max(meshes, key=lambda t: (t.name.split(".")[0] == "head", len(t.data.vertices)))
     if path.suffix.lower() == ".obj":
         _to_metres(head, path)
         head.data.polygons.foreach_set("use_smooth", np.ones(len(head.data.polygons), bool))
