@@ -23,6 +23,7 @@ from .report import Progress, Steps, make_report
 from .rerender import draw_over_photo, head_space_normals, shade_texture, tangent_frames
 from .result import Result
 from .shading import environment_from_sh, estimate_light
+from .teeth import build_teeth, line_mouth
 from .unwrap import UVTexture, unwrap
 
 _EYE_SKIN = ((0.34, 0.57), (0.66, 0.57))
@@ -147,7 +148,7 @@ class Pipeline:
         )
         return Result(
             name=path.stem,
-            passes=passes,
+            passes=passes | {"albedo": line_mouth(passes["albedo"], self.head)},
             confidence=(texture.confidence if confidence is None else confidence).astype(
                 np.float32
             ),
@@ -162,7 +163,10 @@ class Pipeline:
                     strict=True,
                 )
             ),
-            eyes=build_eyes(self.head, fit, iris, identity),
+            eyes=[
+                *build_eyes(self.head, fit, iris, identity),
+                *build_teeth(self.head, identity, expression),
+            ],
             environment=None if light is None else environment_from_sh(light),
             photo=image,
             overlay=overlay,
