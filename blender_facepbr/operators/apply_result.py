@@ -1,7 +1,5 @@
 """Put a result folder into the scene, as one undo step."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

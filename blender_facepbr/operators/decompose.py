@@ -1,7 +1,5 @@
 """Decompose Portrait: run the worker without blocking the window; blocking under ``blender -b``."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any

@@ -275,7 +275,8 @@ def check_export(given: dict) -> dict:
     after["node_groups"] = before["node_groups"]  # the exporter's own group stays
     assert before == after, (before, after)
     assert bpy.context.object.active_material.name == skin
-    return {"maps": sorted(path.name for path in (out / "maps").iterdir())}
+    maps = sorted(path.name for path in (out / "maps").iterdir())
+    return {"maps": maps, "parts": len(bpy.context.object.children)}
 
 
 def check_mesh(given: dict) -> dict:
@@ -361,15 +362,17 @@ def check_runtime(given: dict) -> dict:
 def check_words(given: dict) -> dict:
     """Every property has a name and a description; German is there and taken back with the add-on."""
     name = setup(given)
-    bare = []
-    owners = [bpy.types.Scene.bl_rna.properties["facepbr"].fixed_type]
-    owners += [bpy.context.preferences.addons[name].preferences.bl_rna]
-    owners += [getattr(bpy.types, x).bl_rna for x in dir(bpy.types) if x.startswith("FACEPBR_OT_")]
-    for owner in owners:
-        for item in owner.properties:
-            if item.identifier not in ("rna_type", "name", "bl_idname", "filter_glob"):
-                bare += [item.identifier] if not (item.name and item.description) else []
-        bare += [owner.identifier] if not owner.description else []
+    classes = list(module(name, "operators")._CLASSES)
+    classes += [module(name, "properties").FacePBRSettings]
+    classes += [module(name, "preferences").FacePBRPreferences]
+    bare = [cls.__name__ for cls in classes if not cls.__doc__]
+    for cls in classes:  # not from the RNA: 3.4 drops descriptions under -b
+        for key, item in cls.__annotations__.items():
+            words = getattr(item, "keywords", None)  # None: a plain annotation
+            if words is None or "HIDDEN" in words.get("options", ()):
+                continue
+            if not (words.get("name") and words.get("description")):
+                bare.append(f"{cls.__name__}.{key}")
     view = bpy.context.preferences.view
     text = {}
     if "de_DE" in [item.identifier for item in view.bl_rna.properties["language"].enum_items]:
@@ -377,7 +380,7 @@ def check_words(given: dict) -> dict:
         view.use_translate_interface = True
         text["on"] = module(name, "translations").translated("Micro Detail")
         view.language = "en_US"
-    return {"bare": bare, "text": text, "operators": len(owners) - 2}
+    return {"bare": bare, "text": text, "classes": len(classes)}
 
 
 def check_render(given: dict) -> dict:

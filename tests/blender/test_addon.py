@@ -137,7 +137,7 @@ def test_export(blender: Any, result_folder: Path, tmp_path: Path) -> None:
     for name in ("head.glb", "scene.glb"):
         data = (tmp_path / name).read_bytes()
         content = json.loads(data[20 : 20 + struct.unpack_from("<I", data, 12)[0]])
-        assert len(content["meshes"]) == 3, name
+        assert len(content["meshes"]) == found["parts"] + 1, name
         skin = next(row for row in content["materials"] if "normalTexture" in row)
         assert "occlusionTexture" in skin and "baseColorTexture" in skin["pbrMetallicRoughness"]
         assert "metallicRoughnessTexture" in skin["pbrMetallicRoughness"], name
@@ -204,7 +204,7 @@ def test_environment_of_the_addon(blender: Any, wheels: Path, tmp_path: Path) ->
 
 def test_words(blender: Any) -> None:
     found = blender("words")
-    assert found["bare"] == [] and found["operators"] >= 14
+    assert found["bare"] == [] and found["classes"] > 15
     assert found["text"] in ({"on": "Feinrelief"}, {})  # {}: a Blender built without languages
 
 
