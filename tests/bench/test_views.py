@@ -51,9 +51,11 @@ def test_a_scan_is_photographed_once_and_its_camera_told(scan):
 
     scene.reset()
     head = scene.load_head(scan / "head.glb")
-    told = np.array(scene.portrait_camera(head, 30.0, elevation_deg=10.0).matrix_world)
-    again = np.array(scene.photo_camera(note["camera"]).matrix_world)
-    np.testing.assert_allclose(again, told, atol=1e-5)
+    told = scene.camera_entry(scene.portrait_camera(head, 30.0, elevation_deg=10.0), 48)
+    again = scene.camera_entry(scene.photo_camera(note["camera"]), 48)
+    for key, value in note["camera"].items():
+        np.testing.assert_allclose(told[key], value, atol=1e-6)
+        np.testing.assert_allclose(again[key], value, atol=1e-5)
     rotation = np.array(note["camera"]["rotation_head_to_camera"])
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
     assert np.linalg.det(rotation) == pytest.approx(1)
