@@ -14,6 +14,7 @@ from .core.environment import blender_to_head, head_to_blender
 from .result_files import Files, Mesh, Polygons
 
 _ROOM_M = 2.5
+_APART = 0.75
 _STEP_M = 0.5
 _MAX_STEPS = 40
 TAG = "facepbr"
@@ -132,8 +133,9 @@ def free_place_m(thing: Any, others: Iterable[Any]) -> float:
     boxes = []
     for other in others:
         corners = np.array([other.matrix_world @ Vector(corner) for corner in other.bound_box])
-        if np.ptp(corners, axis=0).max() <= _ROOM_M:
-            boxes.append((corners.min(0) - _STEP_M / 2, corners.max(0) + _STEP_M / 2))
+        size = np.ptp(corners, axis=0).max()
+        if size <= _ROOM_M:  # wide enough apart not to stand in the picture either
+            boxes.append((corners.min(0) - _APART * size, corners.max(0) + _APART * size))
     for step in range(_MAX_STEPS):
         place = np.array(center) + (step * _STEP_M, 0.0, 0.0)
         if not any((low < place).all() and (place < high).all() for low, high in boxes):

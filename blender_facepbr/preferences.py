@@ -50,7 +50,7 @@ class FacePBRPreferences(bpy.types.AddonPreferences):
         name="Build",
         description="Which torch is installed",
         items=[
-            ("CPU", "CPU", "For the processor and for Apple GPUs. About 1.3 GB on disk"),
+            ("CPU", "CPU", "For the processor and for Apple GPUs. About 1.4 GB on disk"),
             ("CUDA", "CUDA", "For NVIDIA GPUs. Several GB on disk"),
         ],
     )

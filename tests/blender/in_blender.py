@@ -375,7 +375,7 @@ def check_words(given: dict) -> dict:
                 bare.append(f"{cls.__name__}.{key}")
     view = bpy.context.preferences.view
     text = {}
-    if "de_DE" in [item.identifier for item in view.bl_rna.properties["language"].enum_items]:
+    with contextlib.suppress(TypeError):  # a Blender built without languages
         view.language = "de_DE"
         view.use_translate_interface = True
         text["on"] = module(name, "translations").translated("Micro Detail")
