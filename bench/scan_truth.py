@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,13 @@ import numpy as np
 
 from core.color import decode_normal
 from core.errors import InputError
-from core.head_model import HEAD_FILE, HeadModel, read_head_obj
+from core.head_model import HeadModel
 from core.images import read_map
 from core.passes import PASSES
 from core.rerender import head_space_normals, tangent_frames
 from core.skin_segment import face_trust
 from core.uv_raster import rasterize_uv
 
-from .cache import file_hash
 from .evaluation import Maps, as_channels, resized
 from .metrics import eroded, normal_angle_deg
 
@@ -46,30 +44,36 @@ class Scan:
         maps = {key: as_channels(x, key) for key, x in maps.items()}
         own = folder / "mask.png"
         mask = resized({"": read_map(own) if own.is_file() else face_trust(head, size)}, size)[""]
-        return cls(maps, mask[..., 0] > 0.5, _position(folder, head, size))
+        return cls(maps, mask[..., 0] > 0.5, _position(folder, size))
 
 
-def _position(folder: Path, head: HeadModel, size: int) -> np.ndarray:
-    """UV position map of the scan's mesh: from its coefficients, else from its HiFi3D OBJ."""
-    meta = folder / "meta.json"
-    known = json.loads(meta.read_text(encoding="utf-8")) if meta.is_file() else {}
-    if "identity" in known:
-        if known.get("head", file_hash(HEAD_FILE)) != file_hash(HEAD_FILE):
-            raise InputError(
-                f"expected scans of this head model; got {folder.name} of another; do make the scans again"
-            )
-        identity, expression = (np.array(known[k], np.float32) for k in ("identity", "expression"))
-        return head.position_map(identity, expression, size)
-    found = sorted(folder.glob("*.obj"))
+def _position(folder: Path, size: int) -> np.ndarray:
+    """UV position map of the scan's own mesh, head.obj or the first .obj; texels outside take the nearest value."""
+    found = sorted(folder.glob("*.obj"), key=lambda path: path.name != "head.obj")
     if not found:
-        raise InputError(
-            f"expected meta.json with coefficients or an .obj in {folder}; got neither"
-        )
-    mesh, vertices = read_head_obj(found[0])
-    of_uv = np.zeros(len(mesh.uv), np.int64)
-    of_uv[mesh.uv_faces.ravel()] = mesh.faces.ravel()
-    raster = rasterize_uv(mesh.uv, mesh.uv_faces, size)
-    return raster.interpolate(vertices[of_uv].astype(np.float32), mesh.uv_faces, True)
+        raise InputError(f"expected the scan's mesh as .obj in {folder}; got none")
+    vertices, uv, faces, uv_faces = read_obj(found[0])
+    of_uv = np.zeros(len(uv), np.int64)
+    of_uv[uv_faces.ravel()] = faces.ravel()
+    raster = rasterize_uv(uv, uv_faces, size)
+    return raster.interpolate(vertices[of_uv].astype(np.float32), uv_faces, True)
+
+
+def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices (V, 3), UVs (T, 2), faces (F, 3) into both, of any OBJ with UVs; polygons become fans."""
+    rows: dict[str, list] = {"v": [], "vt": [], "f": []}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        kind, *values = line.split() or [""]
+        if kind in ("v", "vt"):
+            rows[kind].append([float(x) for x in values[:3]])
+        elif kind == "f":
+            corners = [[int(i or 0) - 1 for i in corner.split("/")[:2]] for corner in values]
+            rows["f"] += [(corners[0], *corners[k : k + 2]) for k in range(1, len(corners) - 1)]
+    triangles = np.array([f for f in rows["f"] if all(len(c) == 2 for c in f)], np.int32)
+    if not len(triangles) or triangles.min() < 0:
+        raise InputError(f"expected an OBJ with faces and UVs (f v/vt ...); got {path}")
+    uv = np.array([row[:2] for row in rows["vt"]], np.float32)
+    return np.array(rows["v"]), uv, triangles[..., 0], triangles[..., 1]
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

@@ -2,8 +2,8 @@
 
     python bench/unwrap_views.py SCAN/photo_VIEW.png...
 
-Writes SCAN/input_VIEW.png beside each photo. A scan without coefficients in its meta.json is left out
-and named: its mesh is none of the statistical head's.
+Writes SCAN/input_VIEW.png beside each photo. A scan whose meta.json has no coefficients of the present head
+model is left out and named.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 from bench.cache import file_hash, is_fresh, mark  # noqa: E402
 from core.camera import Camera  # noqa: E402
 from core.head_fit import HeadFit  # noqa: E402
-from core.head_model import HeadModel  # noqa: E402
+from core.head_model import HEAD_FILE, HeadModel  # noqa: E402
 from core.images import read_photo, write_map  # noqa: E402
 from core.unwrap import unwrap  # noqa: E402
 
@@ -62,7 +62,7 @@ def main() -> None:
             continue
         meta = path.parent / "meta.json"
         known = json.loads(meta.read_text(encoding="utf-8")) if meta.is_file() else {}
-        if "identity" not in known:
+        if known.get("head") != file_hash(HEAD_FILE):
             without.add(path.parent.name)
             continue
         note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def main() -> None:
         write_map(target, unwrap(read_photo(path), fit, head, options.size).texture)
         mark(target, key)
     if without:
-        print(f"no input texture, coefficients unknown: {', '.join(sorted(without))}")
+        print(f"no input texture, not of this head model: {', '.join(sorted(without))}")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import pytest
 
 from bench import unwrap_views
 from bench.cache import file_hash
-from bench.scan_truth import Scan, object_normals
+from bench.scan_truth import Scan, object_normals, read_obj
 from core.errors import InputError
+from core.export import write_obj
 from core.head_model import HEAD_FILE, HeadModel
 from core.images import write_map
 from core.unwrap import registration_warp
@@ -38,6 +39,10 @@ def scan(tmp_path, head):
         "head": file_hash(HEAD_FILE),
     }
     (tmp_path / "meta.json").write_text(json.dumps(meta))
+    shape = [np.array(meta[key], np.float32) for key in ("identity", "expression")]
+    write_obj(
+        tmp_path / "head.obj", head.embedded_mesh(), head.vertices(head.embedded_mesh(), *shape)
+    )
     write_map(tmp_path / "diffuse.png", np.full((32, 32, 3), 0.6))
     write_map(tmp_path / "normal.png", np.full((32, 32, 3), (0.5, 0.5, 1.0)), 16)
     return tmp_path, meta
@@ -50,28 +55,36 @@ def test_the_true_shape_has_no_error_wherever_it_stands(scan, head):
     flat = np.zeros((SIZE, SIZE, 3), np.float32) + np.float32((0.5, 0.5, 1.0))
     turn = np.array([[0.98, -0.199, 0], [0.199, 0.98, 0], [0, 0, 1.0]])
     moved = Scan(truth.maps, truth.mask, (10 * truth.position @ turn.T + 5).astype(np.float32))
-    rows, shape = object_normals(moved, flat, truth.position, head)
+    shape = [np.array(meta[key], np.float32) for key in ("identity", "expression")]
+    fitted = head.position_map(*shape, SIZE)  # what the pipeline would find, from the coefficients
+    rows, shape = object_normals(moved, flat, fitted, head)
     assert shape["distance_mm"] < 0.05
     assert rows["model"]["normal_angle_deg.mean"] < 0.5
     assert rows["mean head, flat normal"]["normal_angle_deg.mean"] > 2
     bent = flat.copy()
     bent[..., 0] = 0.6
-    worse, _ = object_normals(moved, bent, truth.position, head)
+    worse, _ = object_normals(moved, bent, fitted, head)
     assert 9 < worse["model"]["normal_angle_deg.mean"] < 14
 
 
-def test_coefficients_of_another_head_are_refused(scan, head):
-    folder, meta = scan
-    (folder / "meta.json").write_text(json.dumps(meta | {"head": "0" * 16}))
-    with pytest.raises(InputError, match="make the scans again"):
-        Scan.read(folder, head, SIZE)
+def test_a_mesh_of_quads_is_read_as_triangles(tmp_path):
+    path = tmp_path / "any.obj"
+    path.write_text(
+        "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 2\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 4/4\n"
+    )
+    vertices, uv, faces, uv_faces = read_obj(path)
+    assert vertices.shape == (4, 3) and uv.shape == (4, 2) and vertices[3, 2] == 2
+    assert faces.tolist() == [[0, 1, 2], [0, 2, 3]] == uv_faces.tolist()
+    path.write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\n")
+    with pytest.raises(InputError, match="UVs"):
+        read_obj(path)
 
 
 def test_a_scan_needs_an_albedo_and_a_mesh(tmp_path, head):
     with pytest.raises(InputError, match=r"diffuse\.png"):
         Scan.read(tmp_path, head, SIZE)
     write_map(tmp_path / "diffuse.png", np.full((8, 8, 3), 0.5))
-    with pytest.raises(InputError, match="coefficients or an .obj"):
+    with pytest.raises(InputError, match="mesh as .obj"):
         Scan.read(tmp_path, head, SIZE)
 
 
