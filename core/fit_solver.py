@@ -30,10 +30,10 @@ MAX_RESIDUAL_IOD = 0.10
 """A fit whose median landmark residual exceeds this share of the interocular distance is refused."""
 
 _NOISE_IOD = 0.012
-_CAUCHY = 3.0
-_EFFECTIVE_POINTS = 220.0
-_TURN_DISTRUST = 6.0
-_EXPRESSION_SIGMA = 0.35
+_CAUCHY = 2.0
+_EFFECTIVE_POINTS = 120.0
+_TURN_DISTRUST = 8.0
+_EXPRESSION_SIGMA = 0.25
 _EXPRESSION_SPARSE = 0.8
 _MAX_SIGMA = 3.5
 _ITERATIONS = 24
