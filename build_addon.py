@@ -25,6 +25,14 @@ ROOT = Path(__file__).resolve().parent
 ADDON, CORE = ROOT / "blender_facepbr", ROOT / "core"
 NAME = "facepbr"
 LEGAL = ("LICENSE", "NOTICE")
+REQUIREMENTS = "runtime-requirements.txt"
+RUNTIME_PACKAGES = (
+    "absl-py", "attrs", "contourpy", "cycler", "filelock", "flatbuffers", "fonttools", "fsspec", "Jinja2",
+    "kiwisolver", "MarkupSafe", "matplotlib", "mediapipe", "mpmath", "networkx", "numpy",
+    "opencv-python-headless", "OpenEXR", "packaging", "pillow", "protobuf", "pyparsing", "python-dateutil",
+    "safetensors", "scipy", "setuptools", "six", "sympy", "torch", "tqdm", "typing_extensions",
+)  # fmt: skip
+"""What the worker needs, with what that needs; the lock also holds what builds, tests and renders."""
 _ZIP_TIME = (2026, 1, 1, 0, 0, 0)
 """Of every file in the zip, so that equal content gives an equal zip."""
 
@@ -62,6 +70,18 @@ def with_version(name: str, text: str) -> str:
     return text
 
 
+def runtime_requirements() -> str:
+    """Lines of the lock for RUNTIME_PACKAGES, which the add-on installs where the user asks for it."""
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = {
+        line.partition("==")[0].strip(): line for line in lines if re.match(r"[A-Za-z0-9]", line)
+    }
+    missing = [name for name in RUNTIME_PACKAGES if name not in pins]
+    if missing:
+        raise BuildError(f"requirements.lock: expected {', '.join(missing)}; got none")
+    return "".join(f"{pins[name]}\n" for name in RUNTIME_PACKAGES)
+
+
 def sources() -> Iterator[tuple[Path, str]]:
     """(file, path inside the extension) of everything that ships, except the two files with a version."""
     for folder, inside in ((ADDON, ""), (CORE, "core/")):
@@ -85,6 +105,7 @@ def stage(target: Path) -> Path:
             destination.write_text(text, encoding="utf-8")
         else:
             shutil.copyfile(source, destination)
+    (target / REQUIREMENTS).write_text(runtime_requirements(), encoding="utf-8")
     return target
 
 
@@ -104,6 +125,7 @@ def link(parent: Path) -> Path:
             (target / entry.name).write_text(text, encoding="utf-8")
         elif entry.name != "__pycache__":
             (target / entry.name).symlink_to(entry, target_is_directory=entry.is_dir())
+    (target / REQUIREMENTS).write_text(runtime_requirements(), encoding="utf-8")
     return target
 
 

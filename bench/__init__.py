@@ -1,1 +1,1 @@
-"""Measurements and renders that show how good the passes are; scene.py is the only module with bpy."""
+"""Measurements and renders that show how good the passes are; scene is the only room with bpy."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from core.color import ITA_GROUPS, ita_deg
+from core.color import ita_deg, ita_group
 
 NOT_COMPUTED = "not computed"
 
@@ -54,6 +54,13 @@ def rmse(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
     """Root mean squared difference over masked texels and channels; same scale as the input."""
     a, b = _pair(prediction, truth, mask)
     return float(np.sqrt(np.mean((a - b) ** 2)))
+
+
+@register
+def mae(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
+    """Mean absolute difference over masked texels and channels; same scale as the input."""
+    a, b = _pair(prediction, truth, mask)
+    return float(np.abs(a - b).mean())
 
 
 def gain_to(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
@@ -133,12 +140,11 @@ def ita_error_deg(
     """
     a, b = (np.median(x, axis=0) for x in _pair(prediction, truth, mask))
     predicted, true = float(ita_deg(a)), float(ita_deg(b))
-    group = next((n for n, low, _ in ITA_GROUPS if true > low), ITA_GROUPS[-1][0])
     return {
         "error": abs(predicted - true),
         "signed": predicted - true,
         "truth": true,
-        "group": group,
+        "group": ita_group(true),
     }
 
 

@@ -13,12 +13,8 @@ except ``photo``, which has the photo's own.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import subprocess
 import sys
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
 # Run by path, also by Blender, which puts neither this folder nor the root on sys.path.
@@ -28,6 +24,7 @@ import bpy  # noqa: E402
 import numpy as np  # noqa: E402
 
 from bench import scene  # noqa: E402
+from bench.record import provenance, write_record  # noqa: E402
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -92,9 +89,7 @@ def relight(options: argparse.Namespace) -> Path:
         rows.append({"light": label, "strength": round(strength, 4), "seconds": seconds})
         print(f"{options.out / f'{label}.png'}  {seconds} s", flush=True)
     scene.write_png(options.out / "relight.png", side_by_side(pictures))
-    report = options.out / "result.json"
-    report.write_text(json.dumps(describe(options, rows, denoised), indent=2) + "\n")
-    return report
+    return write_record(options.out, describe(options, rows, denoised))
 
 
 def side_by_side(pictures: list[np.ndarray], gap_px: int = 8) -> np.ndarray:
@@ -108,36 +103,19 @@ def side_by_side(pictures: list[np.ndarray], gap_px: int = 8) -> np.ndarray:
 
 
 def describe(options: argparse.Namespace, rows: list[dict], denoised: bool) -> dict:
-    """result.json: commit, date, seed, hardware, settings, and the summary of the renders."""
-    git = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = None
-    return {
-        "script": "relight",
-        "commit": commit,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017 (3.10)
-        "seed": options.seed,
-        "hardware": platform.processor() or platform.machine(),
+    """result.json: provenance, settings, and the summary of the renders."""
+    settings = {"result": options.result.name, "size_px": options.size, "samples": options.samples}
+    seconds = float(np.mean([row["seconds"] for row in rows]))
+    return provenance("relight", options.seed, denoised=denoised, **settings) | {
         "blender": bpy.app.version_string,
-        "result": options.result.name,
-        "size_px": options.size,
-        "samples": options.samples,
-        "denoised": denoised,
         "lights": rows,
-        "summary": {"seconds_per_render": round(float(np.mean([r["seconds"] for r in rows])), 2)},
+        "summary": {"seconds_per_render": seconds},
     }
 
 
 def main() -> int:
     """Entry: arguments after ``--`` under Blender, all of them under Python."""
-    inside_blender = not bpy.app.module if hasattr(bpy.app, "module") else "--" in sys.argv
-    if inside_blender:
-        arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    else:
-        arguments = sys.argv[1:]
-    print(relight(parse(arguments)))
+    print(relight(parse(scene.script_arguments())))
     return 0
 
 

@@ -1,6 +1,6 @@
 """FacePBR in Blender: from a portrait photo to a relightable head. Registers only; never imports torch."""
 
-from . import operators, panels, preferences, properties, thumbnails
+from . import gltf, operators, panels, preferences, properties, thumbnails, translations
 
 bl_info = {  # for Blender before 4.2; later ones read blender_manifest.toml
     "name": "FacePBR",
@@ -12,7 +12,11 @@ bl_info = {  # for Blender before 4.2; later ones read blender_manifest.toml
     "category": "Material",
 }
 
-_MODULES = (preferences, properties, thumbnails, operators, panels)
+_MODULES = (translations, preferences, properties, thumbnails, operators, panels)
+
+# Blender's glTF exporter looks for these two names.
+glTF2_pre_export_callback = gltf.before
+glTF2_post_export_callback = gltf.after
 
 
 def register() -> None:

@@ -76,3 +76,11 @@ def use(scene: Any, thing: Any, report: dict[str, Any]) -> None:
     scene.render.resolution_y = report["camera"]["height_px"]
     scene.render.resolution_percentage = 100
     scene.render.pixel_aspect_x = scene.render.pixel_aspect_y = 1.0
+
+
+def look_through(context: Any) -> None:
+    """Turn the screen's 3D viewports to the scene's camera."""
+    if context.screen is not None:
+        for area in context.screen.areas:
+            if area.type == "VIEW_3D":
+                area.spaces.active.region_3d.view_perspective = "CAMERA"

@@ -1,7 +1,8 @@
 """The worker process and its jobs: started once, kept warm, killed to cancel. No bpy here.
 
-A reader thread turns the worker's lines into a queue; ``Worker.poll`` empties it without waiting, so the caller's
-timer never blocks. Every job writes into a private temporary folder: nothing is left of one that did not finish.
+Nothing here makes the window wait: one thread prepares and sends a request, one turns the worker's lines into a queue
+and reads a result's files, one cleans up after a job. ``Worker.poll`` empties the queue from the caller's timer. Every
+job writes into a private temporary folder: nothing is left of one that did not finish.
 """
 
 from __future__ import annotations
@@ -14,13 +15,41 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import runtime
+from . import result_files, runtime
 
 _END_TIMEOUT_S = 5.0
+
+
+@dataclass
+class Ticks:
+    """How much of the window's time a job takes: the durations of our part of its timer's ticks."""
+
+    interval_s: float
+    count: int = 0
+    missed: int = 0
+    """Ticks that did not come because somebody, we or Blender, was busy for longer than an interval."""
+    longest_ms: float = 0.0
+    apply_ms: float = 0.0
+    apply_cpu_ms: float = 0.0
+    """Putting the result into the scene, once: on the clock, and the processor's share of it."""
+    _began: float = 0.0
+
+    def begin(self) -> None:
+        """A tick begins."""
+        now = time.monotonic()
+        if self.count:
+            self.missed += max(0, round((now - self._began) / self.interval_s) - 1)
+        self._began = now
+        self.count += 1
+
+    def end(self) -> None:
+        """It ends."""
+        self.longest_ms = max(self.longest_ms, 1000 * (time.monotonic() - self._began))
 
 
 @dataclass
@@ -30,17 +59,20 @@ class Job:
     photo: str
     folder: Path
     """Private temporary folder; the result appears in it as one sub-folder."""
+    mesh: str = ""
+    """Name of the object whose mesh is dressed; empty for other heads."""
     stage: str = "starting"
     done: int = 0
     total: int = 0
-    result: Path | None = None
+    files: result_files.Files | None = None
+    """The result, once it is there."""
     error: str = ""
     started: float = field(default_factory=time.monotonic)
 
     @property
     def finished(self) -> bool:
         """Whether there is a result or an error."""
-        return self.result is not None or bool(self.error)
+        return self.files is not None or bool(self.error)
 
     @property
     def fraction(self) -> float:
@@ -57,8 +89,8 @@ class Worker:
 
     def __init__(self, interpreter: str) -> None:
         self.interpreter = interpreter
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
-        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
+        self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._last_id = 0
         self._process = subprocess.Popen(
             runtime.worker_command(interpreter),
@@ -81,8 +113,10 @@ class Worker:
         """The process's id."""
         return self._process.pid
 
-    def submit(self, photo: str, options: dict[str, Any]) -> Job:
-        """Send one decomposition; OSError when the process is gone."""
+    def submit(
+        self, photo: str, options: dict[str, Any], prepare: Callable[[], None] | None = None
+    ) -> Job:
+        """Send one decomposition, in a thread, after ``prepare`` there."""
         job = Job(photo, Path(tempfile.mkdtemp(prefix="facepbr-")))
         self._last_id += 1
         request = {
@@ -92,27 +126,25 @@ class Worker:
             "out": str(job.folder),
             **options,
         }
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            job.discard()
-            raise
+        threading.Thread(target=self._send, args=(request, prepare), daemon=True).start()
         return job
 
     def poll(self, job: Job, wait_s: float = 0.0) -> None:
-        """Take in what the worker has said; waits up to ``wait_s`` for the first line."""
+        """Take in what the worker has said; waits up to ``wait_s`` for the first answer."""
         with contextlib.suppress(queue.Empty):
-            line = self._lines.get(timeout=wait_s) if wait_s else self._lines.get_nowait()
+            answer = self._answers.get(timeout=wait_s) if wait_s else self._answers.get_nowait()
             while not job.finished:
-                self._take(job, line)
-                line = self._lines.get_nowait()
+                self._take(job, answer)
+                answer = self._answers.get_nowait()
 
     def kill(self) -> None:
-        """End the process at once, whatever it does; may be called twice."""
+        """End the process at once, whatever it does, without waiting for it; may be called twice."""
         if self.alive:
             self._process.kill()
+
+    def end(self) -> None:
+        """Kill it and wait until it is gone and its pipes are closed."""
+        self.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_TIMEOUT_S)
         with contextlib.suppress(OSError):
@@ -120,22 +152,45 @@ class Worker:
                 self._process.stdin.close()
         self._log.close()
 
+    # --- in threads ---
+
+    def _send(self, request: dict[str, Any], prepare: Callable[[], None] | None) -> None:
+        assert self._process.stdin is not None
+        try:
+            if prepare is not None:
+                prepare()
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError) as error:  # ValueError: the pipe was closed by end()
+            problem = {"type": "OSError", "message": f"Expected to start the job; got: {error}"}
+            self._answers.put({"id": request["id"], "error": problem})
+
     def _read(self) -> None:
         assert self._process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError):
             for line in self._process.stdout:
-                self._lines.put(line)
-        self._lines.put(None)
+                answer = json.loads(line)
+                if isinstance(answer.get("result"), str):
+                    try:
+                        answer["files"] = result_files.read(Path(answer["result"]))
+                    except result_files.ResultProblem as problem:
+                        answer = {
+                            "id": answer["id"],
+                            "error": {"type": "", "message": str(problem)},
+                        }
+                self._answers.put(answer)
+        self._answers.put(None)
 
-    def _take(self, job: Job, line: str | None) -> None:
-        if line is None:
+    # --- in the window's thread ---
+
+    def _take(self, job: Job, answer: dict[str, Any] | None) -> None:
+        if answer is None:
             job.error = f"Expected a result; the worker ended instead: {self._last_words()}"
             return
-        answer = json.loads(line)
         if answer.get("id") != self._last_id:
             return
-        if "result" in answer:
-            job.result = Path(answer["result"])
+        if "files" in answer:
+            job.files = answer["files"]
         elif "error" in answer:
             job.error = _explain(answer["error"])
         else:
@@ -163,12 +218,19 @@ class _Current:
 
     worker: Worker | None = None
     job: Job | None = None
+    ticks: Ticks | None = None
+    """Of the last job that ran with a window."""
 
 
 current = _Current()
 
 
-def start(interpreter: str, photo: str, options: dict[str, Any]) -> Job:
+def start(
+    interpreter: str,
+    photo: str,
+    options: dict[str, Any],
+    prepare: Callable[[], None] | None = None,
+) -> Job:
     """Begin a job, in the warm worker where it fits; RuntimeProblem where no worker can be started."""
     if current.job is not None:
         raise runtime.RuntimeProblem("Expected no other job; got one running; do cancel it first")
@@ -178,7 +240,7 @@ def start(interpreter: str, photo: str, options: dict[str, Any]) -> Job:
         worker = None
     try:
         current.worker = worker or Worker(interpreter)
-        current.job = current.worker.submit(photo, options)
+        current.job = current.worker.submit(photo, options, prepare)
     except OSError as error:
         stop()
         raise runtime.RuntimeProblem(
@@ -187,21 +249,38 @@ def start(interpreter: str, photo: str, options: dict[str, Any]) -> Job:
     return current.job
 
 
-def end_job() -> None:
+def end_job(wait: bool = False) -> None:
     """Forget the current job and its files; a worker that has not finished it is killed."""
-    job, current.job = current.job, None
+    job = current.job
     if job is None:
         return
     if not job.finished:
-        stop()
-    job.discard()
+        stop(wait)
+        return
+    current.job = None
+    _clean(None, job, wait)
 
 
-def stop() -> None:
+def stop(wait: bool = False) -> None:
     """End the worker, and with it the memory it holds; a job in it is dropped."""
     worker, current.worker = current.worker, None
+    job, current.job = current.job, None
     if worker is not None:
         worker.kill()
-    job, current.job = current.job, None
-    if job is not None:
-        job.discard()
+    if worker is not None or job is not None:
+        _clean(worker, job, wait)
+
+
+def _clean(worker: Worker | None, job: Job | None, wait: bool) -> None:
+    """Reap a killed worker, then remove what the job wrote, in a thread that Blender's end waits for."""
+
+    def clean() -> None:
+        if worker is not None:
+            worker.end()
+        if job is not None:
+            job.discard()
+
+    thread = threading.Thread(target=clean)
+    thread.start()
+    if wait:
+        thread.join(2 * _END_TIMEOUT_S)

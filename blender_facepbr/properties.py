@@ -1,5 +1,7 @@
 """What the user sets, on the scene: one PropertyGroup."""
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -7,6 +9,7 @@ import bpy
 from . import head, light, materials
 from .core.exposure import BLENDER_HDRIS
 from .core.passes import CONFIDENCE_KEY, PASSES
+from .result_files import Polygons
 
 _TITLES = {
     "albedo": "Albedo",
@@ -17,6 +20,7 @@ _TITLES = {
     "raw_diffuse": "Raw Diffuse",
     CONFIDENCE_KEY: "Confidence",
 }
+_SOLO_KEYS = ("NONE", *(row.key for row in PASSES), CONFIDENCE_KEY)
 
 
 def _solo_items() -> list[tuple[str, str, str]]:
@@ -25,16 +29,31 @@ def _solo_items() -> list[tuple[str, str, str]]:
     return [*rows, (CONFIDENCE_KEY, "Confidence", "1 seen and trusted, 0 invented")]
 
 
-def _solo_changed(settings: Any, context: bpy.types.Context) -> None:
-    found = head.active(context)
-    if found is not None:
-        materials.show_only(found, None if settings.solo == "NONE" else settings.solo)
+def _get_solo(_settings: Any) -> int:
+    found = head.active(bpy.context)
+    key = materials.shown(found) if found else None
+    return 0 if key is None else _SOLO_KEYS.index(key)
 
 
-def _posed_changed(settings: Any, context: bpy.types.Context) -> None:
-    found = head.active(context)
+def _set_solo(_settings: Any, index: int) -> None:
+    found = head.active(bpy.context)
     if found is not None:
-        head.set_posed(found, settings.posed)
+        materials.show_only(found, _SOLO_KEYS[index] if index else None)
+
+
+def _get_posed(_settings: Any) -> bool:
+    found = head.active(bpy.context)
+    return found is not None and head.is_posed(found)
+
+
+def _set_posed(_settings: Any, posed: bool) -> None:
+    found = head.active(bpy.context)
+    if found is not None:
+        head.set_posed(found, posed)
+
+
+def _has_uv(_settings: Any, thing: bpy.types.Object) -> bool:
+    return thing.type == "MESH" and bool(thing.data.uv_layers) and not head.is_head(thing)
 
 
 def _light_changed(settings: Any, context: bpy.types.Context) -> None:
@@ -57,10 +76,25 @@ class FacePBRSettings(bpy.types.PropertyGroup):
                 "OBJ File",
                 "A head of your own in the HiFi3D UV layout; its vertex order stays",
             ),
+            (
+                "MESH",
+                "Mesh",
+                "A mesh of this file in the HiFi3D UV layout; the head is a copy of it, polygons and groups kept",
+            ),
         ],
     )
     head_file: bpy.props.StringProperty(
         name="Head File", description="OBJ in the HiFi3D UV layout", subtype="FILE_PATH"
+    )
+    head_mesh: bpy.props.PointerProperty(
+        name="Mesh",
+        description="Mesh in the HiFi3D UV layout that is dressed",
+        type=bpy.types.Object,
+        poll=_has_uv,
+    )
+    mesh_shape: bpy.props.BoolProperty(
+        name="Shape Key on Mesh",
+        description="Also give the mesh itself the head's shape, as a shape key; nothing else of it is changed",
     )
     size: bpy.props.EnumProperty(
         name="Resolution",
@@ -113,13 +147,14 @@ class FacePBRSettings(bpy.types.PropertyGroup):
         name="View",
         description="Show one map alone on the head",
         items=_solo_items(),
-        update=_solo_changed,
+        get=_get_solo,
+        set=_set_solo,
     )
     posed: bpy.props.BoolProperty(
-        name="Expression of Photo",
-        description="Off: the same face at rest. Needs a result with expression shapes",
-        default=True,
-        update=_posed_changed,
+        name="Expression",
+        description="The photo's expression; off: the same face at rest, its shape keys at zero",
+        get=_get_posed,
+        set=_set_posed,
     )
     light_source: bpy.props.EnumProperty(
         name="Light",
@@ -170,6 +205,17 @@ def worker_options(settings: FacePBRSettings, weights: str) -> dict[str, Any]:
     if weights:
         options["weights"] = weights
     return options
+
+
+def mesh_file(polygons: Polygons) -> Path:
+    """Where a mesh lies as OBJ for the worker: in this Blender's own temporary folder, which ends with it.
+
+    Named after the mesh's content: the worker stays warm for the same mesh.
+    """
+    digest = hashlib.sha1(usedforsecurity=False)
+    for values in (polygons.vertices, polygons.corners, polygons.uv, polygons.starts):
+        digest.update(values.tobytes())
+    return Path(bpy.app.tempdir) / f"facepbr-head-{digest.hexdigest()[:16]}.obj"
 
 
 def register() -> None:

@@ -1,4 +1,4 @@
-"""A result folder as arrays: head.obj, the eyes and shapes of head.glb, report.json. numpy only, no bpy."""
+"""A result folder as arrays: head.obj, the parts and shapes of head.glb, report.json. numpy only, no bpy."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import Any
 
 import numpy as np
 
+SURFACE_KEY = "occlusion_roughness_metallic"
+"""glTF's packed map of head.glb: red is openness, green roughness, blue 0."""
 _DTYPES = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+_SAME_POINT_M = 2e-6
+"""head.obj rounds to 0.1 micrometre, head.glb to float32."""
 
 
 class ResultProblem(Exception):
@@ -33,15 +37,33 @@ class Mesh:
 
 
 @dataclass(frozen=True)
-class Eye:
-    """An eyeball with its picture."""
+class Polygons:
+    """A mesh of any polygons: V vertices, L corners, P polygons."""
+
+    vertices: np.ndarray
+    """(V, 3)."""
+    corners: np.ndarray
+    """(L,) vertex ids."""
+    uv: np.ndarray
+    """(L, 2), v up."""
+    starts: np.ndarray
+    """(P,) first corner of each polygon."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A mesh beside the head: an eyeball, the teeth."""
 
     name: str
     mesh: Mesh
     texture_png: bytes
-    """Encoded image; empty where the eye has none."""
+    """Encoded image; empty where the part has one colour."""
+    color: tuple[float, ...]
+    """Linear RGBA, where there is no texture."""
     roughness: float
     ior: float
+    shapes: dict[str, np.ndarray]
+    """Expression name -> (V, 3) offsets, metres; may be empty."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +73,26 @@ class Files:
     folder: Path
     report: dict[str, Any]
     head: Mesh
-    eyes: tuple[Eye, ...]
-    shapes: dict[str, tuple[np.ndarray, np.ndarray]]
-    """Expression name -> points (M, 3) of the head and their offsets (M, 3), metres; may be empty."""
+    parts: tuple[Part, ...]
+    shapes: dict[str, np.ndarray]
+    """Expression name -> (V, 3) offsets of the head, metres; may be empty."""
+    surface_png: bytes
+    """The image called SURFACE_KEY, encoded."""
+
+
+_held: list[Files] = []
+"""What a thread has read already, for the operator that applies it."""
+
+
+def hold(files: Files) -> None:
+    """Keep one result, read elsewhere, until it is taken."""
+    _held[:] = [files]
+
+
+def take(folder: Path) -> Files:
+    """The result of a folder: the one that is held, else read now; ResultProblem as in read()."""
+    held = _held.pop() if _held else None
+    return held if held is not None and held.folder == folder else read(folder)
 
 
 def read(folder: Path) -> Files:
@@ -63,9 +102,9 @@ def read(folder: Path) -> Files:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         head = read_obj(folder / "head.obj")
         glb = _Glb((folder / "head.glb").read_bytes())
-        eyes = tuple(glb.eye(name) for name in glb.mesh_names() if name.startswith("eye_"))
-        return Files(folder, report, head, eyes, glb.shapes("head"))
-    except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
+        parts = tuple(glb.part(name) for name in glb.mesh_names() if name != "head")
+        return Files(folder, report, head, parts, _head_shapes(glb, head), glb.image(SURFACE_KEY))
+    except (OSError, ValueError, KeyError, IndexError, StopIteration, struct.error) as error:
         raise ResultProblem(
             f"{folder}: expected a whole result; got {' '.join(str(error).split())}; do decompose again"
         ) from None
@@ -73,22 +112,52 @@ def read(folder: Path) -> Files:
 
 def read_obj(path: Path) -> Mesh:
     """Triangles of an OBJ with UVs, in the file's own vertex order."""
-    vertices, uv, corners = [], [], []
+    rows: dict[str, list[str]] = {"v": [], "vt": [], "f": []}
     for line in path.read_text(encoding="utf-8").splitlines():
         kind, _, rest = line.partition(" ")
-        if kind == "v":
-            vertices.append(rest.split()[:3])
-        elif kind == "vt":
-            uv.append(rest.split()[:2])
-        elif kind == "f":
-            corners.append([corner.split("/")[:2] for corner in rest.split()])
-    indices = np.array(corners, np.int64) - 1
-    return Mesh(
-        np.array(vertices, np.float64),
-        np.ascontiguousarray(indices[..., 0]),
-        np.array(uv, np.float64),
-        np.ascontiguousarray(indices[..., 1]),
-    )
+        if kind in rows:
+            rows[kind].append(rest)
+    vertices, uv = _numbers(rows["v"], float), _numbers(rows["vt"], float)
+    per_corner = 1 + rows["f"][0].split()[0].count("/")
+    corners = _numbers([row.replace("/", " ") for row in rows["f"]], np.int64)
+    corners = corners.reshape(-1, 3, per_corner) - 1
+    return Mesh(vertices, corners[..., 0].copy(), uv, corners[..., 1].copy())
+
+
+def write_obj(path: Path, mesh: Polygons) -> None:
+    """A mesh as OBJ, whole or not at all, vertex order kept; UVs are written once per vertex and place."""
+    places, index = np.unique(np.column_stack([mesh.corners, mesh.uv]), axis=0, return_inverse=True)
+    lines = [f"v {x:.7f} {y:.7f} {z:.7f}" for x, y, z in mesh.vertices.tolist()]
+    lines += [f"vt {u:.7f} {v:.7f}" for _, u, v in places.tolist()]
+    pairs = np.column_stack([mesh.corners, index.reshape(-1)]) + 1
+    corners = [f"{vertex}/{place}" for vertex, place in pairs.tolist()]
+    bounds = [*mesh.starts.tolist(), len(corners)]
+    lines += [f"f {' '.join(corners[a:b])}" for a, b in zip(bounds, bounds[1:])]  # noqa: B905
+    partial = path.with_suffix(".part")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _numbers(rows: list[str], kind: Any) -> np.ndarray:
+    """(len(rows), N) from as many lines of N numbers."""
+    flat = np.array(" ".join(rows).split(), dtype=kind)
+    return flat.reshape(len(rows), -1)
+
+
+def _head_shapes(glb: _Glb, head: Mesh) -> dict[str, np.ndarray]:
+    """The head's shapes on head.obj's vertices: glTF splits them where UVs part, in the order of (vertex, UV)."""
+    points, shapes = glb.shapes("head")
+    if not shapes:
+        return {}
+    pairs = np.unique(head.faces * len(head.uv) + head.uv_faces)
+    rows = pairs // len(head.uv)
+    if len(rows) != len(points) or np.abs(head.vertices[rows] - points).max() > _SAME_POINT_M:
+        raise ValueError("head.obj and head.glb that differ")
+    found = {}
+    for name, moved in shapes.items():
+        found[name] = np.zeros_like(head.vertices)
+        found[name][rows] = moved
+    return found
 
 
 class _Glb:
@@ -104,36 +173,47 @@ class _Glb:
     def mesh_names(self) -> list[str]:
         return [mesh["name"] for mesh in self._json["meshes"]]
 
-    def eye(self, name: str) -> Eye:
-        primitive = self._primitive(name)
+    def part(self, name: str) -> Part:
+        primitive = self._mesh(name)["primitives"][0]
         attributes = primitive["attributes"]
+        vertices = self._array(attributes["POSITION"]).astype(np.float64)
         uv = self._array(attributes["TEXCOORD_0"]).astype(np.float64)
         faces = self._array(primitive["indices"]).reshape(-1, 3).astype(np.int64)
-        vertices = self._array(attributes["POSITION"]).astype(np.float64)
-        mesh = Mesh(vertices, faces, np.stack([uv[:, 0], 1.0 - uv[:, 1]], 1), faces)
         material = self._json["materials"][primitive["material"]]
         surface = material["pbrMetallicRoughness"]
         picture = b""
         if "baseColorTexture" in surface:
-            texture = self._json["textures"][surface["baseColorTexture"]["index"]]
-            picture = self._view(self._json["images"][texture["source"]]["bufferView"])
-        ior = material.get("extensions", {}).get("KHR_materials_ior", {}).get("ior", 1.4)
-        return Eye(name, mesh, picture, surface.get("roughnessFactor", 0.1), ior)
+            source = self._json["textures"][surface["baseColorTexture"]["index"]]["source"]
+            picture = self._view(self._json["images"][source]["bufferView"])
+        return Part(
+            name,
+            Mesh(vertices, faces, np.stack([uv[:, 0], 1.0 - uv[:, 1]], 1), faces),
+            picture,
+            tuple(surface.get("baseColorFactor", (1.0, 1.0, 1.0, 1.0))),
+            surface.get("roughnessFactor", 1.0),
+            material.get("extensions", {}).get("KHR_materials_ior", {}).get("ior", 1.5),
+            self.shapes(name)[1],
+        )
 
-    def shapes(self, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        mesh = next(row for row in self._json["meshes"] if row["name"] == name)
+    def shapes(self, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """A mesh's points (M, 3), and its named offsets of them."""
+        mesh = self._mesh(name)
         names = mesh.get("extras", {}).get("targetNames", [])
         primitive = mesh["primitives"][0]
-        points = self._array(primitive["attributes"]["POSITION"])
         targets = primitive.get("targets", [])
-        return {
-            key: (points, self._array(target["POSITION"]))
+        return self._array(primitive["attributes"]["POSITION"]), {
+            key: self._array(target["POSITION"])
             for key, target in zip(names, targets)  # noqa: B905
         }
 
-    def _primitive(self, name: str) -> dict[str, Any]:
-        mesh = next(row for row in self._json["meshes"] if row["name"] == name)
-        return mesh["primitives"][0]
+    def image(self, name: str) -> bytes:
+        row = next((row for row in self._json["images"] if row["name"] == name), None)
+        if row is None:
+            raise ValueError(f"no image {name} in head.glb")
+        return self._view(row["bufferView"])
+
+    def _mesh(self, name: str) -> dict[str, Any]:
+        return next(row for row in self._json["meshes"] if row["name"] == name)
 
     def _view(self, index: int) -> bytes:
         view = self._json["bufferViews"][index]

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PYTHON_VARIABLE = "FACEPBR_PYTHON"
-ADDON_DIR = Path(__file__).resolve().parent
+MARKER = "facepbr-runtime.json"
+"""In the managed environment's folder: says that the folder is ours, and whether it is whole."""
+ADDON_DIR = Path(__file__).absolute().parent  # of a linked add-on too, not of what it links to
 REQUIRED = ("torch", "numpy", "cv2", "PIL", "safetensors", "scipy", "mediapipe", "OpenEXR")
 """Modules that core.worker needs; the command line's requirements.lock pins their versions."""
 _PROBE_TIMEOUT_S = 120
 _PROBE = """
-import importlib.util, json, platform
+import importlib.util, json, os, platform, sysconfig
 state = {"python": platform.python_version(), "missing": [], "torch": None, "device": None}
 state["missing"] = [name for name in %r if importlib.util.find_spec(name) is None]
 if "torch" not in state["missing"]:
@@ -24,6 +26,13 @@ if "torch" not in state["missing"]:
     state["torch"] = torch.__version__
     mps = getattr(torch.backends, "mps", None)
     state["device"] = "cuda" if torch.cuda.is_available() else "mps" if mps and mps.is_available() else "cpu"
+state["bytes"] = 0
+for folder, _, names in os.walk(sysconfig.get_path("purelib")):
+    for name in names:
+        try:
+            state["bytes"] += os.lstat(os.path.join(folder, name)).st_size
+        except OSError:
+            pass  # gone since it was listed
 print(json.dumps(state))
 """
 
@@ -40,6 +49,8 @@ class State:
     python: str = ""
     torch: str = ""
     device: str = ""
+    size_bytes: int = 0
+    """Its packages on disk."""
     missing: tuple[str, ...] = ()
     problem: str = ""
     """Empty when the runtime is ready; else one line that says what to do."""
@@ -55,6 +66,19 @@ def managed_python(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a folder was made as a managed environment, whole or not."""
+    return (folder / MARKER).is_file()
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder is a managed environment that was finished."""
+    try:
+        return bool(json.loads((folder / MARKER).read_text(encoding="utf-8"))["whole"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
 def find_interpreter(preferred: str, managed_dir: Path | None) -> tuple[str, str]:
     """(interpreter, where it was named): the preference, then FACEPBR_PYTHON, then the managed folder.
 
@@ -65,12 +89,12 @@ def find_interpreter(preferred: str, managed_dir: Path | None) -> tuple[str, str
         path, source = preferred, "the preferences"
     elif named:
         path, source = named, PYTHON_VARIABLE
-    elif managed_dir is not None and managed_python(managed_dir).is_file():
+    elif managed_dir is not None and is_whole(managed_dir):
         path, source = str(managed_python(managed_dir)), "the managed folder"
     else:
         raise RuntimeProblem(
             "Expected a Python with torch to run the networks; got none; "
-            f"do choose one in the add-on's preferences or set {PYTHON_VARIABLE}"
+            "do set up an environment, or choose a Python, in the add-on's preferences"
         )
     if not Path(path).is_file():
         raise RuntimeProblem(
@@ -138,20 +162,27 @@ def probe(interpreter: str) -> State:
     if missing:
         problem = (
             f"Expected {', '.join(missing)} in this Python; got none; "
-            "do install FacePBR's requirements.lock there"
+            "do set up an environment, or choose another Python"
         )
     return State(
-        interpreter, found["python"], found["torch"] or "", found["device"] or "", missing, problem
+        interpreter,
+        found["python"],
+        found["torch"] or "",
+        found["device"] or "",
+        found["bytes"],
+        missing,
+        problem,
     )
 
 
 class Probe:
     """A probe in a thread; ``state`` is None until it has an answer."""
 
-    def __init__(self, interpreter: str) -> None:
-        self.state: State | None = None
+    def __init__(self, interpreter: str, state: State | None = None) -> None:
+        self.state = state
         self._interpreter = interpreter
-        threading.Thread(target=self._run, daemon=True).start()
+        if state is None:
+            threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         self.state = probe(self._interpreter)

@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from .user_assets import ASSETS, asset_dir, get_asset
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
+    from .result import Result
 
 DONE, SOME_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -77,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         "--uv-texture", action="store_true", help="the input is a texture in the HiFi3D UV layout"
     )
     run.add_argument(
-        "--same-person", action="store_true", help="photos of one person (not available yet)"
+        "--same-person",
+        action="store_true",
+        help="all photos show one person: one identity, maps merged from all",
     )
     run.add_argument(
         "--light-removal",
@@ -101,8 +104,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _decompose(arguments: argparse.Namespace, make_pipeline: Callable[[Settings], Pipeline]) -> int:
-    if arguments.same_person:
-        raise _UsageError("--same-person is not available yet; do give one photo per person")
     try:
         settings = Settings(
             head=arguments.head,
@@ -113,10 +114,15 @@ def _decompose(arguments: argparse.Namespace, make_pipeline: Callable[[Settings]
             size=arguments.size,
             bits=arguments.bits,
             uv_texture=arguments.uv_texture,
+            same_person=arguments.same_person,
         )
     except SettingsError as error:
         raise _UsageError(str(error)) from None
     photos = _expand(arguments.photos)
+    if settings.same_person and len(photos) < 2:
+        raise _UsageError(
+            "--same-person: expected two photos or more; got 1; do give more or leave it out"
+        )
     _refuse_equal_names(photos, Path(arguments.out))
     if not arguments.verbose:
         warnings.simplefilter("ignore")
@@ -144,9 +150,7 @@ def _run(
     console: _Console,
     verbose: bool,
 ) -> list[dict[str, Any]]:
-    """Decompose each photo with one pipeline; a failure is noted and the rest go on."""
-    from .result import check_replaceable, write_result
-
+    """Decompose the photos with one pipeline, each alone or all as one person; a failure is noted, the rest go on."""
     console.step("loading", "", 0, 0, "")
     try:
         pipeline = make_pipeline(settings)
@@ -156,27 +160,84 @@ def _run(
         message = _describe(error)
         console.failed(message)
         return [_failure(photo, type(error).__name__, message) for photo in photos]
+    together = _together if settings.same_person else _one_by_one
     outcomes: list[dict[str, Any]] = []
+    for photo, outcome in together(photos, out, settings, pipeline, console):
+        if isinstance(outcome, Exception):
+            if verbose and not isinstance(outcome, FacePBRError):
+                traceback.print_exception(outcome)
+            message = _describe(outcome)
+            outcomes.append(_failure(photo, type(outcome).__name__, message))
+            console.failed(message)
+        else:
+            folder, report = outcome
+            outcomes.append({"photo": str(photo), "folder": str(folder), "report": report})
+            console.finished(folder, report)
+    return outcomes
+
+
+_Outcome = tuple[Path, tuple[Path, dict[str, Any]] | Exception]
+"""A photo with its folder and report, or with what went wrong."""
+
+
+def _one_by_one(
+    photos: list[Path], out: Path, settings: Settings, pipeline: Pipeline, console: _Console
+) -> Iterator[_Outcome]:
+    from .result import check_replaceable
+
     for index, photo in enumerate(photos):
         console.begin(index, photo)
         try:
-            target = out / photo.stem
-            check_replaceable(target)
+            check_replaceable(out / photo.stem)
             result = pipeline.decompose(
                 photo, uv_texture=settings.uv_texture, progress=console.step
             )
-            console.step("writing", photo.stem, 0, 0, "")
-            folder = write_result(result, target, settings.bits)
+            yield photo, _written(photo, result, out, settings, console)
         except Exception as error:
-            if verbose and not isinstance(error, FacePBRError):
-                traceback.print_exc()
-            message = _describe(error)
-            outcomes.append(_failure(photo, type(error).__name__, message))
-            console.failed(message)
-        else:
-            outcomes.append({"photo": str(photo), "folder": str(folder), "report": result.report})
-            console.finished(folder, result.report)
-    return outcomes
+            yield photo, error
+
+
+def _together(
+    photos: list[Path], out: Path, settings: Settings, pipeline: Pipeline, console: _Console
+) -> Iterator[_Outcome]:
+    from .result import check_replaceable
+
+    usable: list[Path] = []
+    for index, photo in enumerate(photos):
+        console.begin(index, photo)
+        try:
+            check_replaceable(out / photo.stem)
+            usable.append(photo)
+        except FacePBRError as error:
+            yield photo, error
+    if not usable:
+        return
+    waiting = set(usable)
+    try:
+        for photo, result in pipeline.decompose_same_person(usable, progress=console.step):
+            console.begin(photos.index(photo), photo)
+            waiting.discard(photo)
+            if isinstance(result, FacePBRError):
+                yield photo, result
+                continue
+            try:
+                yield photo, _written(photo, result, out, settings, console)
+            except FacePBRError as error:
+                yield photo, error
+    except Exception as error:  # of the shared work: none of the others can succeed
+        for photo in usable:
+            if photo in waiting:
+                console.begin(photos.index(photo), photo)
+                yield photo, error
+
+
+def _written(
+    photo: Path, result: Result, out: Path, settings: Settings, console: _Console
+) -> tuple[Path, dict[str, Any]]:
+    from .result import write_result
+
+    console.step("writing", photo.stem, 0, 0, "")
+    return write_result(result, out / photo.stem, settings.bits), result.report
 
 
 def _failure(photo: Path, kind: str, message: str) -> dict[str, Any]:

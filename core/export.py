@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ _SPARSE_THRESHOLD_M = 1e-6
 
 @dataclass(frozen=True)
 class Part:
-    """A separate mesh beside the head, for instance an eyeball."""
+    """A separate mesh beside the head, for instance an eyeball or a row of teeth."""
 
     name: str
     vertices: np.ndarray
@@ -59,6 +59,10 @@ class Part:
     """(H, W, 3) float [0, 1], sRGB-encoded, or one such colour."""
     roughness: float = 0.08
     ior: float = SKIN_IOR
+    shapes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Expression name -> (V, 3) offsets in metres, on ``vertices`` at rest."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Expression name -> how far its shape is in, [0, 1], for every name in ``shapes``."""
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -165,24 +169,40 @@ def write_glb(
     """Write the head, its maps and its eyes as one glTF 2.0 binary.
 
     ``vertices`` (V, 3) metres; ``maps`` pass key -> (S, S[, C]) float [0, 1] as stored (colours
-    sRGB-encoded), any of them missing or of different sizes; ``eyes`` further parts;
-    ``expression_shapes`` name -> (V, 3) offsets in metres, written as sparse morph targets at
-    weight 0. The head is split at UV seams, with normals smoothed before the split, so no seam
-    shows. OutputError where the file cannot be written.
+    sRGB-encoded), any of them missing or of different sizes; ``eyes`` further parts, their shapes at
+    their weights; ``expression_shapes`` name -> (V, 3) offsets in metres, written as sparse morph
+    targets at weight 0, since ``vertices`` are posed. The head is split at UV seams, with normals
+    smoothed before the split, so no seam shows. OutputError where the file cannot be written.
     """
     vertices = _checked_vertices(mesh, vertices)
     glb = _Glb()
     shapes = {} if expression_shapes is None else dict(expression_shapes)
     children = [
         glb.add_mesh(
-            "head", vertices, mesh.faces, mesh.uv, mesh.uv_faces, glb.skin_material(maps), shapes
+            "head",
+            vertices,
+            mesh.faces,
+            mesh.uv,
+            mesh.uv_faces,
+            glb.skin_material(maps),
+            shapes,
+            dict.fromkeys(shapes, 0.0),
         )
     ]
     for part in eyes:
         uv_faces = part.faces if part.uv_faces is None else part.uv_faces
         material = glb.plain_material(part)
         children.append(
-            glb.add_mesh(part.name, part.vertices, part.faces, part.uv, uv_faces, material, {})
+            glb.add_mesh(
+                part.name,
+                part.vertices,
+                part.faces,
+                part.uv,
+                uv_faces,
+                material,
+                part.shapes,
+                part.weights,
+            )
         )
     _write(Path(path), glb.encode("FacePBR", children))
 
@@ -288,8 +308,9 @@ class _Glb:
         uv_faces: np.ndarray,
         material: int,
         shapes: Mapping[str, np.ndarray],
+        weights: Mapping[str, float],
     ) -> int:
-        """One node with one mesh of one primitive; returns the node's index."""
+        """One node with one mesh of one primitive, shapes at their weights; returns the node's index."""
         key = faces.astype(np.int64) * len(uv) + uv_faces.astype(np.int64)
         unique, indices = np.unique(key, return_inverse=True)
         of_vertex, of_uv = unique // len(uv), unique % len(uv)
@@ -323,7 +344,7 @@ class _Glb:
                 {"POSITION": self._sparse_offsets(np.asarray(offsets)[of_vertex])}
                 for offsets in shapes.values()
             ]
-            entry["weights"] = [0.0] * len(shapes)
+            entry["weights"] = [float(weights[key]) for key in shapes]
             entry["extras"] = {"targetNames": list(shapes)}
         return self._append("nodes", {"name": name, "mesh": self._append("meshes", entry)})
 

@@ -128,6 +128,10 @@ class HeadModel:
         self.eye_centers = tensors["eye_centers"].astype(np.float32)
         self.eye_radius_m = float(tensors["eye_radius"][0])
         self.eye_identity = tensors["eye_identity"].astype(np.float32)
+        self.teeth = tensors["teeth"].astype(np.float32)
+        self.teeth_gum = tensors["teeth_gum"].astype(np.float32)
+        self.teeth_identity = tensors["teeth_identity"].astype(np.float32)
+        self.teeth_expression = tensors["teeth_expression"].astype(np.float32)
         self.landmarks68_uv = tensors["landmarks68_uv"].astype(np.float32)
         self.landmarks468_uv = tensors["landmarks468_uv"].astype(np.float32)
         faces, uv_faces, uv = (
@@ -245,6 +249,13 @@ class HeadModel:
         raster = self.raster(size)
         skin = self._skin_triangles
         return raster.mask & skin[np.maximum(raster.triangle, 0)]
+
+    def mouth_mask(self, size: int) -> np.ndarray:
+        """(S, S) bool: texels of the mouth cavity's islands."""
+        raster = self.raster(size)
+        below = self.mean[self._mesh.faces, 1].mean(1) < self.eye_centers[:, 1].mean() - 0.02
+        inside = below & ~self._skin_triangles
+        return raster.mask & inside[np.maximum(raster.triangle, 0)]
 
     @cached_property
     def _skin_triangles(self) -> np.ndarray:

@@ -56,6 +56,17 @@ class Networks:
         texture: (S, S, 3) sRGB [0, 1], S even. skin: (S, S) bool, seen skin whose tone anchors the albedo's.
         light_removal: 0 keeps the photo's light in the albedo, 1 takes off all that is recognised.
         """
+        albedo = self.albedo(texture, skin, light_removal, step)
+        return self.passes(albedo, texture, step)
+
+    def albedo(
+        self,
+        texture: np.ndarray,
+        skin: np.ndarray,
+        light_removal: float = 1.0,
+        step: Step = lambda name, /: nullcontext(),
+    ) -> np.ndarray:
+        """Stages I and II: the light-free texture (S, S, 3); arguments as for ``predict``."""
         with torch.inference_mode():
             photo = self._tensor(texture)
             with step("maginet"):
@@ -63,10 +74,18 @@ class Networks:
             with step("refinement"):
                 refined = _call(self._nets["refinement"], coarse, photo)
                 toned = anchor_tone(_to_numpy(refined[0]), texture, skin)
-                albedo = _blend(photo, self._tensor(toned), light_removal)
-            with step("pix2pixhd"):
-                stack = self._stack(albedo, photo)
-        passes = {"albedo": _to_numpy(albedo[0])}
+                return _to_numpy(_blend(photo, self._tensor(toned), light_removal)[0])
+
+    def passes(
+        self,
+        albedo: np.ndarray,
+        texture: np.ndarray,
+        step: Step = lambda name, /: nullcontext(),
+    ) -> dict[str, np.ndarray]:
+        """Stage III: the six passes of an albedo (S, S, 3) and the texture (S, S, 3) that it came from."""
+        with torch.inference_mode(), step("pix2pixhd"):
+            stack = self._stack(self._tensor(albedo), self._tensor(texture))
+        passes = {"albedo": albedo}
         for row in STAGE3_PASSES:
             triple = _to_numpy(stack[0, stage3_slice(row.key)])
             passes[row.key] = triple if row.channels == 3 else triple.mean(-1, keepdims=True)

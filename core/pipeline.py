@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .report import Progress, Steps, make_report
 from .rerender import draw_over_photo, head_space_normals, shade_texture, tangent_frames
 from .result import Result
 from .shading import environment_from_sh, estimate_light
+from .teeth import build_teeth, line_mouth
 from .unwrap import UVTexture, unwrap
 
 _EYE_SKIN = ((0.34, 0.57), (0.66, 0.57))
@@ -31,13 +33,11 @@ _TONE_BOX = ((0.27, 0.30), (0.73, 0.76))
 
 
 @dataclass(frozen=True)
-class _Surface:
-    """What the networks and the light need to know of the head's shape in UV."""
+class Face:
+    """The face of one photo: where the detector saw it, and the head fitted to it."""
 
-    position: np.ndarray
-    normals: np.ndarray
-    visibility: np.ndarray
-    confidence: np.ndarray
+    landmarks: Landmarks
+    fit: HeadFit
 
 
 class Pipeline:
@@ -71,8 +71,7 @@ class Pipeline:
         """Decompose one photo, or one texture in the UV layout. Raises the FacePBRError family."""
         path = Path(photo)
         steps = Steps(path.stem, 5 if uv_texture else 9, progress)
-        landmarks: Landmarks | None = None
-        fit: HeadFit | None = None
+        face: Face | None = None
         with steps("reading"):
             image = read_photo(path)
         if uv_texture:
@@ -82,14 +81,48 @@ class Pipeline:
                 landmarks = detect(image, self.detector)
             with steps("fit"):
                 fit = fit_head(landmarks, image.shape[:2], self.head, read_focal_px(path))
+                face = Face(landmarks, fit)
             with steps("unwrap"):
-                texture = unwrap(image, fit, self.head, self.size)
-        passes = self._predict(texture, steps)
+                texture = unwrap(image, face.fit, self.head, self.size)
+        passes = self.networks.predict(
+            texture.texture, toned_skin(texture.confidence), self.light_removal, steps
+        )
+        result = self.assemble(path, image, face, texture, passes, steps)
+        steps.finish()
+        return result
+
+    def decompose_same_person(
+        self, photos: Sequence[Path | str], progress: Progress | None = None
+    ) -> Iterator[tuple[Path, Result | FacePBRError]]:
+        """Decompose photos of one person: one identity, one set of passes, a result for each photo.
+
+        Yields each photo with its result, or with the error that kept it out; the others go on without it. Textures
+        wait on disk, and of the results only one is held at a time.
+        """
+        from .same_person import decompose_together
+
+        return decompose_together(self, [Path(photo) for photo in photos], progress)
+
+    def assemble(
+        self,
+        path: Path,
+        image: np.ndarray,
+        face: Face | None,
+        texture: UVTexture,
+        passes: dict[str, np.ndarray],
+        steps: Steps,
+        confidence: np.ndarray | None = None,
+        same_person: dict[str, Any] | None = None,
+        more_warnings: Sequence[str] = (),
+    ) -> Result:
+        """The result of one photo around its passes: light, overlay, re-render, eyes, head, report.
+
+        texture: the photo's own, unwrapped; confidence: (S, S) of the passes where they are not its own alone;
+        same_person: block of the report.
+        """
+        fit, landmarks = (face.fit, face.landmarks) if face else (None, None)
         with steps("light"):
-            surface = _Surface(
-                texture.position, texture.normals, texture.visibility, texture.confidence
-            )
-            light, shaded, warnings = self._light(texture.texture, passes, surface)
+            light, shaded, warnings = self._light(texture, passes)
         identity = fit.identity if fit else np.zeros(self.head.num_identity, np.float32)
         neutral = np.zeros(self.head.num_expression, np.float32)
         expression = fit.expression if fit else neutral
@@ -104,18 +137,21 @@ class Pipeline:
             name=path.stem,
             photo=path.name,
             device=str(self.device),
-            settings=self._settings(uv_texture),
-            seconds=steps.finish(),
+            settings=self._settings(face is None, same_person is not None),
+            seconds=steps.taken(),
             weights=self.networks.hashes,
             head=self.mesh.name,
             landmarks=landmarks,
             fit=fit,
-            warnings=warnings + self._face_warnings(landmarks),
+            warnings=[*warnings, *more_warnings],
+            same_person=same_person,
         )
         return Result(
             name=path.stem,
-            passes=passes,
-            confidence=texture.confidence.astype(np.float32),
+            passes=passes | {"albedo": line_mouth(passes["albedo"], self.head)},
+            confidence=(texture.confidence if confidence is None else confidence).astype(
+                np.float32
+            ),
             report=report,
             mesh=self.mesh,
             vertices=self.head.vertices(self.mesh, identity, expression),
@@ -127,7 +163,10 @@ class Pipeline:
                     strict=True,
                 )
             ),
-            eyes=build_eyes(self.head, fit, iris, identity),
+            eyes=[
+                *build_eyes(self.head, fit, iris, identity),
+                *build_teeth(self.head, identity, expression),
+            ],
             environment=None if light is None else environment_from_sh(light),
             photo=image,
             overlay=overlay,
@@ -137,18 +176,14 @@ class Pipeline:
             warnings=list(report["warnings"]),
         )
 
-    def _settings(self, uv_texture: bool) -> dict[str, Any]:
+    def _settings(self, uv_texture: bool, same_person: bool) -> dict[str, Any]:
         return {
             "detector": self.detector,
             "light_removal": self.light_removal,
             "size": self.size,
             "uv_texture": uv_texture,
+            "same_person": same_person,
         }
-
-    def _face_warnings(self, landmarks: Landmarks | None) -> list[str]:
-        if landmarks is None or landmarks.num_faces < 2:
-            return []
-        return [f"{landmarks.num_faces} faces found; the largest is used"]
 
     def _as_texture(self, path: Path, image: np.ndarray) -> UVTexture:
         """A texture already in the layout (H, H, 3), taken as fully seen."""
@@ -164,27 +199,18 @@ class Pipeline:
         seen = self.head.skin_mask(self.size).astype(np.float32)
         return UVTexture(texture, seen, seen, tangent_frames(position)[2], position)
 
-    def _predict(self, texture: UVTexture, steps: Steps) -> dict[str, np.ndarray]:
-        """The six passes as stored, (S, S, C) float32 [0, 1]; the tone is read on the face, chin to forehead."""
-        (left, bottom), (right, top) = _TONE_BOX
-        rows = slice(int((1 - top) * self.size), int((1 - bottom) * self.size))
-        columns = slice(int(left * self.size), int(right * self.size))
-        skin = np.zeros((self.size, self.size), dtype=bool)
-        skin[rows, columns] = texture.confidence[rows, columns] > 0.9
-        return self.networks.predict(texture.texture, skin, self.light_removal, steps)
-
     def _light(
-        self, texture: np.ndarray, passes: dict[str, np.ndarray], surface: _Surface
+        self, texture: UVTexture, passes: dict[str, np.ndarray]
     ) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
         """SH light (9, 3), the albedo shaded by it (S, S, 3), and what is to be warned of."""
-        weight = surface.visibility * (surface.confidence > 0.5)
-        occlusion = passes["ambient_occlusion"]
+        weight = texture.visibility * (texture.confidence > 0.5)
+        albedo, occlusion = passes["albedo"], passes["ambient_occlusion"]
         try:
-            light = estimate_light(texture, passes["albedo"], surface.normals, occlusion, weight)
+            light = estimate_light(texture.texture, albedo, texture.normals, occlusion, weight)
         except FitError as error:
             return None, None, [f"the light of the photo is not estimated: {error}"]
-        normals = head_space_normals(passes["normal"], surface.normals, surface.position)
-        return light, shade_texture(passes["albedo"], normals, occlusion, light), []
+        normals = head_space_normals(passes["normal"], texture.normals, texture.position)
+        return light, shade_texture(albedo, normals, occlusion, light), []
 
     def _gain(self, texture: np.ndarray, albedo: np.ndarray) -> np.ndarray:
         """Albedo over photo (3,), linear, on the skin below the eyes."""
@@ -198,6 +224,17 @@ class Pipeline:
                 / (srgb_to_linear(texture[patch]).mean((0, 1)) + 1e-3)
             )
         return np.mean(ratios, axis=0)
+
+
+def toned_skin(confidence: np.ndarray) -> np.ndarray:
+    """(S, S) bool: well-seen texels of the face, chin to forehead, whose tone anchors the albedo's."""
+    size = len(confidence)
+    (left, bottom), (right, top) = _TONE_BOX
+    rows = slice(int((1 - top) * size), int((1 - bottom) * size))
+    columns = slice(int(left * size), int(right * size))
+    skin = np.zeros((size, size), dtype=bool)
+    skin[rows, columns] = confidence[rows, columns] > 0.9
+    return skin
 
 
 def pick_device(name: str) -> torch.device:

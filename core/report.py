@@ -54,11 +54,24 @@ class Steps:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + taken
         self._done += 1
 
+    @property
+    def done(self) -> int:
+        """Steps finished."""
+        return self._done
+
+    def skip(self, count: int) -> None:
+        """Leave out steps that were foreseen."""
+        self.total -= count
+
+    def taken(self) -> dict[str, float]:
+        """All seconds so far with their `total`, which also holds what lay between the steps."""
+        return {**self.seconds, "total": time.perf_counter() - self._started}
+
     def finish(self) -> dict[str, float]:
-        """All seconds with their `total`, which also holds what lay between the steps."""
+        """Tell that all is done; returns ``taken()``."""
         if self._progress:
             self._progress("done", self.of, self.total, self.total, "")
-        return {**self.seconds, "total": time.perf_counter() - self._started}
+        return self.taken()
 
 
 def peak_memory_mb() -> float | None:
@@ -94,11 +107,13 @@ def make_report(
     landmarks: Landmarks | None = None,
     fit: HeadFit | None = None,
     warnings: Sequence[str] = (),
+    same_person: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The report of one photo as plain JSON values.
 
     `settings` are the options of the run, `seconds` per step, `weights` file name -> SHA-256, `head` the topology's
-    name. Pixels have their origin top-left; the camera is OpenCV's (x right, y down, z forward, metres).
+    name, `same_person` what was shared with other photos of the person. Pixels have their origin top-left; the camera
+    is OpenCV's (x right, y down, z forward, metres).
     """
     every_warning = list(warnings)
     if fit is not None:
@@ -116,10 +131,12 @@ def make_report(
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
         "peak_memory_mb": peak_memory_mb(),
         "landmarks": _landmarks_report(landmarks),
-        "camera": _camera_report(fit.camera) if fit is not None else None,
+        "camera": camera_report(fit.camera) if fit is not None else None,
         "fit": _fit_report(fit),
         "warnings": every_warning,
     }
+    if same_person is not None:
+        report["same_person"] = dict(same_person)
     return to_json(report)
 
 
@@ -134,7 +151,8 @@ def _landmarks_report(landmarks: Landmarks | None) -> dict[str, Any] | None:
     }
 
 
-def _camera_report(camera: Camera) -> dict[str, Any]:
+def camera_report(camera: Camera) -> dict[str, Any]:
+    """The ``camera`` entry of a report."""
     return {
         "width_px": camera.width,
         "height_px": camera.height,

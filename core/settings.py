@@ -38,6 +38,8 @@ class Settings:
     bits: int = 8
     uv_texture: bool = False
     """The input already is a texture in the UV layout: no face is looked for."""
+    same_person: bool = False
+    """All photos show one person: one identity, one set of passes merged from all."""
 
     def __post_init__(self) -> None:
         _one_of("--detector", self.detector, DETECTORS)
@@ -57,8 +59,13 @@ class Settings:
             raise SettingsError(
                 f"--light-removal: expected a number from 0 to 1; got {self.light_removal!r}"
             )
-        if not isinstance(self.uv_texture, bool):
-            raise SettingsError(f"--uv-texture: expected true or false; got {self.uv_texture!r}")
+        for flag, value in (("--uv-texture", self.uv_texture), ("--same-person", self.same_person)):
+            if not isinstance(value, bool):
+                raise SettingsError(f"{flag}: expected true or false; got {value!r}")
+        if self.uv_texture and self.same_person:
+            raise SettingsError(
+                "--same-person: expected photos, which it fits together; got --uv-texture; do leave one of them out"
+            )
         for flag, value in (("--head", self.head), ("--weights", self.weights)):
             if value is not None and not isinstance(value, str):
                 raise SettingsError(f"{flag}: expected a path; got {value!r}")

@@ -42,6 +42,8 @@ class UVTexture:
     """(S, S, 3) unit geometric normals of the posed head, head space."""
     position: np.ndarray
     """(S, S, 3) posed head, metres, head space."""
+    density: np.ndarray | None = None
+    """(S, S) photo pixels per texel side: below 1 the photo is coarser than the texture; None for a UV texture."""
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -89,6 +91,41 @@ def angle_visibility(position: np.ndarray, normals: np.ndarray, camera: Camera) 
     low, high = _COSINE_RANGE
     ramp = np.clip((cosine - low) / (high - low), 0, 1)
     return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A posed head in UV as a camera sees it, before anything is known of skin."""
+
+    position: np.ndarray
+    """(S, S, 3) posed head, metres, head space."""
+    normals: np.ndarray
+    """(S, S, 3) unit geometric normals, head space."""
+    pixels: np.ndarray
+    """(S, S, 2) float32 where each texel projects to."""
+    visibility: np.ndarray
+    """(S, S) [0, 1]: faces the camera and nothing of the head lies between; 0 outside the layout."""
+
+    @classmethod
+    def of(cls, vertices: np.ndarray, camera: Camera, head: HeadModel, size: int) -> Geometry:
+        """Of posed vertices (V, 3) of the embedded mesh, on maps of ``size`` texels a side."""
+        mesh, layout = head.embedded_mesh(), head.skin_mask(size)
+        both = np.concatenate([vertices, vertex_normals(vertices, mesh.faces)], 1)
+        maps = head.vertex_map(both, size, fill=False)
+        position, normals = np.ascontiguousarray(maps[..., :3]), maps[..., 3:]
+        normals = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+        buffer = DepthBuffer.of(vertices, mesh.faces, camera)
+        in_camera = position.reshape(-1, 3) @ camera.R.T.astype(np.float32)
+        in_camera = in_camera + camera.t.astype(np.float32)
+        in_camera = np.where(layout.reshape(-1, 1), in_camera, [0, 0, 1]).reshape(size, size, 3)
+        depth = in_camera[..., 2]
+        plane = camera.focal_px * in_camera[..., :2] / depth[..., None]
+        pixels = (plane + camera.center_px).astype(np.float32)
+        nearest = buffer.lookup(buffer.raster.depth, pixels, outside=1e9)
+        open_sky = (depth <= nearest + _OCCLUSION_BIAS_M).astype(np.float32)
+        open_sky = cv2.erode(open_sky, np.ones((3, 3), np.uint8))
+        visibility = angle_visibility(position, normals, camera) * open_sky * layout
+        return cls(position, normals.astype(np.float32), pixels, visibility.astype(np.float32))
 
 
 def visibility_reference(
@@ -162,10 +199,15 @@ def registration_warp(fit: HeadFit, head: HeadModel, size: int) -> np.ndarray:
     return cv2.remap(grid, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
 
 
+def _pixel_area(pixels: np.ndarray) -> np.ndarray:
+    """(S, S) photo pixels that a texel covers, of the map (S, S, 2) from texels to pixels."""
+    jx, jy = np.gradient(pixels, axis=1), np.gradient(pixels, axis=0)
+    return np.abs(jx[..., 0] * jy[..., 1] - jx[..., 1] * jy[..., 0])
+
+
 def sample(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Photo (H, W, 3) at pixels (S, S, 2) -> (S, S, 3): bicubic, from a pyramid where texels span several pixels."""
-    jx, jy = np.gradient(pixels, axis=1), np.gradient(pixels, axis=0)
-    area = np.abs(jx[..., 0] * jy[..., 1] - jx[..., 1] * jy[..., 0])
+    area = _pixel_area(pixels)
     level = np.clip(0.5 * np.log2(np.maximum(area, 1e-6)), 0, 5).astype(np.float32)
     level = cv2.blur(level, (9, 9))
     out, scale, current = None, 1.0, image
@@ -202,40 +244,16 @@ def unwrap(image: np.ndarray, fit: HeadFit, head: HeadModel, size: int = 1024) -
 
     image: (H, W, 3) float32, sRGB-encoded [0, 1], the photo the fit was made on; size: texels per side.
     """
-    camera, mesh = fit.camera, head.embedded_mesh()
-    vertices = head.vertices(mesh, fit.identity, fit.expression)
-    both = np.concatenate([vertices, vertex_normals(vertices, mesh.faces)], 1)
-    maps = head.vertex_map(both, size, fill=False)
-    position, normals = np.ascontiguousarray(maps[..., :3]), maps[..., 3:]
-    normals = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
-    layout = head.skin_mask(size)
-
-    buffer = DepthBuffer.of(vertices, mesh.faces, camera)
-    in_camera = position.reshape(-1, 3) @ camera.R.T.astype(np.float32) + camera.t.astype(
-        np.float32
-    )
-    in_camera = np.where(layout.reshape(-1, 1), in_camera, [0, 0, 1]).reshape(size, size, 3)
-    depth = in_camera[..., 2]
-    pixels = (camera.focal_px * in_camera[..., :2] / depth[..., None] + camera.center_px).astype(
-        np.float32
-    )
-    nearest = buffer.lookup(buffer.raster.depth, pixels, outside=1e9)
-    open_sky = (depth <= nearest + _OCCLUSION_BIAS_M).astype(np.float32)
-    open_sky = cv2.erode(open_sky, np.ones((3, 3), np.uint8))
-    pixels = pixels + registration_warp(fit, head, size)
+    vertices = head.vertices(head.embedded_mesh(), fit.identity, fit.expression)
+    geometry, layout = Geometry.of(vertices, fit.camera, head, size), head.skin_mask(size)
+    pixels = geometry.pixels + registration_warp(fit, head, size)
 
     height, width = image.shape[:2]
     inside = (pixels[..., 0] > 1) & (pixels[..., 0] < width - 1)
     inside &= (pixels[..., 1] > 1) & (pixels[..., 1] < height - 1)
     skin = segment_skin(image, fit, head, vertices, pixels, layout)
     mouth_open = bool(fit.expression[head.expression_names.index("jawOpen")] > 0.08)
-    seen = (
-        angle_visibility(position, normals, camera)
-        * open_sky
-        * inside
-        * layout
-        * face_trust(head, size)
-    )
+    seen = geometry.visibility * inside * face_trust(head, size)
     aperture = _apertures(head, size, mouth_open)
     visibility = cv2.GaussianBlur((seen * skin).astype(np.float32), (0, 0), size / 1024 * 1.5)
     visibility = np.minimum(visibility, seen) * layout
@@ -243,4 +261,11 @@ def unwrap(image: np.ndarray, fit: HeadFit, head: HeadModel, size: int = 1024) -
     face = face_polygon(head, size)
     texture, confidence = complete(sample(image, pixels), visibility, face, aperture)
     visibility = visibility * (1 - aperture)
-    return UVTexture(texture, visibility, confidence * layout, normals.astype(np.float32), position)
+    return UVTexture(
+        texture,
+        visibility,
+        confidence * layout,
+        geometry.normals,
+        geometry.position,
+        np.sqrt(_pixel_area(pixels)).astype(np.float32),
+    )

@@ -2,11 +2,13 @@
 
 Requests, one JSON object per line:
     {"id": ..., "command": "decompose", "photo": PATH, "out": DIR, ...options of settings.Settings}
+    {"id": ..., "command": "decompose", "photos": [PATH, PATH, ...], "out": DIR, "same_person": true, ...options}
     {"id": ..., "command": "ping"}
     {"id": ..., "command": "shutdown"}
 Answers, each with the request's id:
     {"id", "stage", "of", "done", "total", "message"}   progress: the step that begins, photo, steps finished, steps
     {"id", "result": FOLDER}                            the folder of the command line, DIR/<stem>
+    {"id", "result": {"folders": {PHOTO: FOLDER}, "errors": {PHOTO: {"type", "message"}}}}   for photos of one person
     {"id", "result": {"version", "pid"}}                for a ping; {"result": null} for a shutdown
     {"id", "error": {"type", "message"}}
 Requests are served in order. The end of stdin ends the worker after the requests it was given; a reader that goes away
@@ -31,6 +33,7 @@ from .settings import Settings, SettingsError, make_pipeline
 if TYPE_CHECKING:
     from .pipeline import Pipeline
     from .report import Progress
+    from .result import Result
 
 
 def serve(
@@ -71,7 +74,7 @@ class _Worker:
             if command == "ping":
                 self._send(identity, result={"version": __version__, "pid": os.getpid()})
             elif command == "decompose":
-                self._send(identity, result=str(self._decompose(identity, request)))
+                self._send(identity, result=self._decompose(identity, request))
             else:
                 raise SettingsError(
                     f"expected command decompose, ping or shutdown; got {command!r}"
@@ -93,16 +96,22 @@ class _Worker:
             self._send_error(identity, error)
         return True
 
-    def _decompose(self, identity: Any, request: dict[str, Any]) -> Path:
+    def _decompose(self, identity: Any, request: dict[str, Any]) -> str | dict[str, Any]:
         from .result import check_replaceable, write_result
 
-        photo, out = request.pop("photo", None), request.pop("out", None)
-        if not isinstance(photo, str) or not isinstance(out, str):
-            raise SettingsError("expected 'photo' and 'out' as paths")
-        settings = Settings.from_mapping(request)
-        target = Path(out) / Path(photo).stem
-        check_replaceable(target)
-        name = target.name
+        photo, photos = request.pop("photo", None), request.pop("photos", None)
+        out, settings = request.pop("out", None), Settings.from_mapping(request)
+        if settings.same_person != (photos is not None):
+            raise SettingsError("expected 'photos' together with 'same_person': true, else 'photo'")
+        paths = photos if settings.same_person else [photo]
+        whole = isinstance(paths, list) and all(isinstance(path, str) for path in paths)
+        if not whole or not isinstance(out, str):
+            raise SettingsError("expected 'photo' (or a list 'photos') and 'out' as paths")
+        targets = {path: Path(out) / Path(path).stem for path in paths}
+        if len(set(targets.values())) < len(paths) or (settings.same_person and len(paths) < 2):
+            raise SettingsError("expected two photos or more, of different names")
+        for target in targets.values():
+            check_replaceable(target)
 
         last_total = 0
 
@@ -111,11 +120,25 @@ class _Worker:
             last_total = total
             self._send(identity, stage=stage, of=of, done=done, total=total, message=message)
 
-        result = self._warm_pipeline(settings, progress, name).decompose(
-            Path(photo), uv_texture=settings.uv_texture, progress=progress
-        )
-        progress("writing", name, last_total, last_total, "")
-        return write_result(result, target, settings.bits)
+        def write(result: Result, target: Path) -> str:
+            progress("writing", target.name, last_total, last_total, "")
+            return str(write_result(result, target, settings.bits))
+
+        pipeline = self._warm_pipeline(settings, progress, targets[paths[0]].name)
+        if not settings.same_person:
+            result = pipeline.decompose(
+                Path(paths[0]), uv_texture=settings.uv_texture, progress=progress
+            )
+            return write(result, targets[paths[0]])
+        folders: dict[str, str] = {}
+        errors: dict[str, dict[str, str]] = {}
+        names = {Path(path): path for path in paths}
+        for path, result in pipeline.decompose_same_person(list(names), progress=progress):
+            if isinstance(result, FacePBRError):
+                errors[names[path]] = _error(result)
+            else:
+                folders[names[path]] = write(result, targets[names[path]])
+        return {"folders": folders, "errors": errors}
 
     def _warm_pipeline(self, settings: Settings, progress: Progress, name: str) -> Pipeline:
         if self._pipeline is not None and self._key == settings.pipeline_key():
@@ -127,12 +150,16 @@ class _Worker:
         return pipeline
 
     def _send_error(self, identity: Any, error: Exception) -> None:
-        message = " ".join(str(error).split()) or type(error).__name__
-        self._send(identity, error={"type": type(error).__name__, "message": message})
+        self._send(identity, error=_error(error))
 
     def _send(self, identity: Any, **values: Any) -> None:
         self._answers.write(json.dumps({"id": identity, **values}) + "\n")
         self._answers.flush()
+
+
+def _error(error: Exception) -> dict[str, str]:
+    message = " ".join(str(error).split()) or type(error).__name__
+    return {"type": type(error).__name__, "message": message}
 
 
 def main(make_pipeline: Callable[[Settings], Pipeline] = make_pipeline) -> int:

@@ -44,6 +44,17 @@ def test_manifest_follows_the_platforms_rules(archive: Path) -> None:
     assert all(name.startswith("SPDX:") for name in manifest["license"])
 
 
+def test_environment_of_the_addon_is_pinned_by_the_lock(archive: Path, repository: Path) -> None:
+    with zipfile.ZipFile(archive) as content:
+        lines = content.read("facepbr/runtime-requirements.txt").decode().splitlines()
+    lock = (repository / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    assert set(lines) <= set(lock)
+    names = {line.partition("==")[0] for line in lines}
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(project["dependencies"]) - {"rich"} <= names  # rich: the command line's progress
+    assert not names & {"bpy", "pytest", "ruff"}
+
+
 def test_blenders_own_tool_accepts_the_zip_and_refuses_a_broken_one(
     archive: Path, tmp_path: Path
 ) -> None:
@@ -68,6 +79,7 @@ def test_links_lead_into_the_checkout(repository: Path, tmp_path: Path) -> None:
     assert (target / "core").resolve() == repository / "core"
     assert (target / "panels.py").resolve() == repository / "blender_facepbr" / "panels.py"
     assert __version__ in (target / "blender_manifest.toml").read_text(encoding="utf-8")
+    assert (target / "runtime-requirements.txt").is_file()
     (target / ".linked").unlink()
     with pytest.raises(build_addon.BuildError, match="installed copy"):
         build_addon.link(tmp_path)

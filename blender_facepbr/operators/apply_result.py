@@ -22,6 +22,11 @@ class FACEPBR_OT_apply_result(bpy.types.Operator):
     photo: bpy.props.StringProperty(
         name="Photo", description="The photo, shown behind the head", subtype="FILE_PATH"
     )
+    mesh: bpy.props.StringProperty(
+        name="Mesh",
+        description="Object whose mesh the result was made for; the head is a copy of it",
+        options={"SKIP_SAVE"},
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Everything, or an error before anything is made."""
@@ -30,7 +35,7 @@ class FACEPBR_OT_apply_result(bpy.types.Operator):
         pack = settings.storage == "PACK"
         folder = Path(bpy.path.abspath(self.directory))
         try:
-            files = result_files.read(folder)
+            files = result_files.take(folder)
             missing = [
                 key
                 for key in (*PASS_KEYS, CONFIDENCE_KEY)
@@ -48,12 +53,19 @@ class FACEPBR_OT_apply_result(bpy.types.Operator):
         name = str(files.report.get("name", folder.name))
         collection = bpy.data.collections.new(f"FacePBR {name}")
         scene.collection.children.link(collection)
-        thing, eyes = head.build(files, collection)
-        thing.data.materials.append(materials.skin(folder, name, pack))
-        for ball, source in zip(eyes, files.eyes):  # noqa: B905
-            ball.data.materials.append(materials.eye(source, folder, name, pack))
+        source = self._source(files)
+        others = [item for item in context.visible_objects if item.type == "MESH"]
+        thing, parts = head.build(files, collection, source)
+        thing.location.x = head.free_place_m(thing, others)
+        thing.data.materials.append(materials.skin(files, folder, name, pack))
+        for made, part in zip(parts, files.parts):  # noqa: B905
+            made.data.materials.append(materials.part(part, folder, name, pack))
+        if source is not None and settings.mesh_shape:
+            head.add_shape(source, f"FacePBR {name}", files.head.vertices)
         seen = camera.add(files.report, name, collection)
         if seen is not None:
+            seen.location.x += thing.location.x
+            thing[head.CAMERA_TAG] = seen.name
             why_not = self.photo and camera.add_photo(seen, files.report, Path(self.photo), pack)
             if why_not:
                 self.report({"WARNING"}, why_not)
@@ -63,14 +75,26 @@ class FACEPBR_OT_apply_result(bpy.types.Operator):
         if environment.is_file():
             image = images.load(environment, f"FacePBR {name} light", False, pack)
             image.use_fake_user = True
-            thing["facepbr_light"] = image.name
+            thing[head.LIGHT_TAG] = image.name
             if settings.use_world:
                 light.set_world(scene, image, 1.0, name)
                 settings.light_source = "PHOTO"
         for warning in files.report.get("warnings", []):
             self.report({"WARNING"}, warning)
-        _show(context, thing, settings.use_camera and seen is not None)
+        _show(context, thing)
+        if settings.use_camera and seen is not None and not bpy.app.background:
+            camera.look_through(context)
         return {"FINISHED"}
+
+    def _source(self, files: result_files.Files) -> bpy.types.Object | None:
+        """The user's mesh, where it still is as it was when the job began."""
+        thing = bpy.data.objects.get(self.mesh) if self.mesh else None
+        if self.mesh and (thing is None or len(thing.data.vertices) != len(files.head.vertices)):
+            self.report(
+                {"WARNING"}, f"{self.mesh} has changed since: the head is a mesh of its own"
+            )
+            return None
+        return thing
 
 
 def _keep(folder: Path) -> Path:
@@ -86,7 +110,7 @@ def _keep(folder: Path) -> Path:
     return kept
 
 
-def _show(context: bpy.types.Context, thing: bpy.types.Object, through_camera: bool) -> None:
+def _show(context: bpy.types.Context, thing: bpy.types.Object) -> None:
     """Select the head; solid viewports switch to material preview, where a skin can be seen."""
     for other in context.selected_objects:
         other.select_set(False)
@@ -95,11 +119,6 @@ def _show(context: bpy.types.Context, thing: bpy.types.Object, through_camera: b
     if bpy.app.background or context.screen is None:
         return
     for area in context.screen.areas:
-        if area.type != "VIEW_3D":
-            continue
-        space = area.spaces.active
-        if space.shading.type in ("SOLID", "WIREFRAME"):
-            space.shading.type = "MATERIAL"
-            space.shading.use_scene_world = True
-        if through_camera:
-            space.region_3d.view_perspective = "CAMERA"
+        if area.type == "VIEW_3D" and area.spaces.active.shading.type in ("SOLID", "WIREFRAME"):
+            area.spaces.active.shading.type = "MATERIAL"
+            area.spaces.active.shading.use_scene_world = True

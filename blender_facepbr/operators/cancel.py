@@ -15,7 +15,10 @@ class FACEPBR_OT_cancel(bpy.types.Operator):
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """There is something to cancel."""
-        return jobs.current.job is not None
+        if jobs.current.job is None:
+            cls.poll_message_set("No photo is being decomposed")
+            return False
+        return True
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """The waiting modal operator sees that its job is gone and ends."""

@@ -1,7 +1,5 @@
 """Ask the runtime's Python what it has."""
 
-from typing import Any
-
 import bpy
 
 from .. import preferences
@@ -9,7 +7,7 @@ from ..runtime import RuntimeProblem, probe
 
 
 class FACEPBR_OT_check_runtime(bpy.types.Operator):
-    """Start the runtime's Python once and show its torch and device"""
+    """Start the runtime's Python once and show its torch, device and size"""
 
     bl_idname = "facepbr.check_runtime"
     bl_label = "Check Runtime"
@@ -22,21 +20,12 @@ class FACEPBR_OT_check_runtime(bpy.types.Operator):
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
         if not bpy.app.background:
-            found = preferences.check(path)
-            bpy.app.timers.register(lambda: _look(found), first_interval=0.2)
+            preferences.check(path)
             return {"FINISHED"}
         state = probe(path)
         if not state.ready:
             self.report({"ERROR"}, state.problem)
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Python {state.python}, torch {state.torch}, device {state.device}")
+        preferences.remember(state)
+        self.report({"INFO"}, preferences.describe(state))
         return {"FINISHED"}
-
-
-def _look(found: Any) -> float | None:
-    if found.state is None:
-        return 0.2
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            area.tag_redraw()
-    return None

@@ -1,14 +1,14 @@
-"""The head and its eyes as glTF, with a plain material that every importer understands."""
+"""The head with its parts as glTF, with a plain material that every importer understands."""
 
 from pathlib import Path
 
 import bpy
 
-from .. import head, materials, preferences
+from .. import gltf, head, materials, preferences
 
 
 class FACEPBR_OT_export_glb(bpy.types.Operator):
-    """Write the head and its eyes as .glb with the maps as they were predicted (sliders are not baked in)"""
+    """Write the head, its eyes and its teeth as .glb with the maps as they were predicted (sliders are not baked in)"""
 
     bl_idname = "facepbr.export_glb"
     bl_label = "Export GLB"
@@ -35,16 +35,13 @@ class FACEPBR_OT_export_glb(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Export with a stand-in material, then give the head its own back."""
+        """Blender's exporter, on the head and its parts alone."""
         thing = head.active(context)
         path = Path(preferences.absolute(self.filepath)).with_suffix(".glb")
         selected = list(context.selected_objects)
-        own = thing.data.materials[0]
-        stand_in = materials.for_gltf(thing)
         try:
             for other in context.scene.objects:
                 other.select_set(other == thing or other.parent == thing)
-            thing.data.materials[0] = stand_in
             bpy.ops.export_scene.gltf(
                 filepath=str(path), export_format="GLB", use_selection=True, export_tangents=True
             )
@@ -52,8 +49,7 @@ class FACEPBR_OT_export_glb(bpy.types.Operator):
             self.report({"ERROR"}, str(error).strip())
             return {"CANCELLED"}
         finally:
-            thing.data.materials[0] = own
-            bpy.data.materials.remove(stand_in)
+            gltf.after()
             for other in context.scene.objects:
                 other.select_set(other in selected)
         self.report({"INFO"}, f"Written: {path}")

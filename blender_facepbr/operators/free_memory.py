@@ -17,7 +17,10 @@ class FACEPBR_OT_free_memory(bpy.types.Operator):
         if jobs.current.worker is None:
             cls.poll_message_set("No networks are loaded")
             return False
-        return jobs.current.job is None
+        if jobs.current.job is not None:
+            cls.poll_message_set("The networks are at work on a photo")
+            return False
+        return True
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """End the process."""

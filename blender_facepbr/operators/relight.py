@@ -43,7 +43,7 @@ class FACEPBR_OT_relight(bpy.types.Operator):
 
 def _photo_light(context: bpy.types.Context) -> None:
     found = head.active(context)
-    image = bpy.data.images.get(found.get("facepbr_light", "")) if found else None
+    image = bpy.data.images.get(found.get(head.LIGHT_TAG, "")) if found else None
     if image is None:
         raise RuntimeError("Expected a head with the light of its photo; got none; do select one")
     light.set_world(context.scene, image, 1.0, found.name)

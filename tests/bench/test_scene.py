@@ -10,9 +10,13 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
 from bench import scene
+from bench.scene import head as heads
 from core import environment, shading
+from core.environment import head_to_blender
 from core.exposure import BLENDER_HDRIS, face_exposure
 from core.images import write_exr
+from core.passes import PASS_BY_KEY
+from core.principled import socket
 
 
 def unit(values):
@@ -30,8 +34,8 @@ def matt_ball(albedo):
 
 def look_along(direction, distance=5.0):
     """A nearly orthographic camera that sees the ball at the origin from head-space ``direction``."""
-    thing = scene._new_camera("look")
-    position = Vector(scene.head_to_blender(np.asarray(direction, float))) * distance
+    thing = heads._new_camera("look")
+    position = Vector(head_to_blender(np.asarray(direction, float))) * distance
     thing.location, thing.rotation_euler = position, (-position).to_track_quat("-Z", "Y").to_euler()
     thing.data.type, thing.data.ortho_scale = "ORTHO", 0.2
     return thing
@@ -124,9 +128,7 @@ def test_photo_camera_projects_like_the_fit():
         camera = scene.photo_camera(report)
         scene.setup_cycles((height, width), 1)
         bpy.context.view_layer.update()
-        views = [
-            world_to_camera_view(world, camera, Vector(p)) for p in scene.head_to_blender(points)
-        ]
+        views = [world_to_camera_view(world, camera, Vector(p)) for p in head_to_blender(points)]
         seen = np.array([[view.x * width, (1 - view.y) * height] for view in views])
         np.testing.assert_allclose(seen, expected, atol=0.05)
 
@@ -139,14 +141,14 @@ def square():
 
 def test_skin_material_is_wired_by_name_and_data_maps_are_data():
     scene.reset()
-    maps = {key: np.full((4, 4, 3), 0.5, np.float32) for key in scene.PASS_BY_KEY}
+    maps = {key: np.full((4, 4, 3), 0.5, np.float32) for key in PASS_BY_KEY}
     material = scene.skin_material(maps)
     nodes = material.node_tree.nodes
     shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
     for key in ("base_color", "normal", "specular", "subsurface", "roughness"):
-        assert scene.socket(shader, key).is_linked, key
-    assert scene.socket(shader, "ior").default_value == pytest.approx(1.4)
-    assert scene.socket(shader, "subsurface_scale").default_value == pytest.approx(0.004)
+        assert socket(shader, key).is_linked, key
+    assert socket(shader, "ior").default_value == pytest.approx(1.4)
+    assert socket(shader, "subsurface_scale").default_value == pytest.approx(0.004)
     assert shader.subsurface_method == "RANDOM_WALK_SKIN"
     for node in nodes:
         if node.type == "TEX_IMAGE":

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,16 @@ from core.nets import MAGINet, Pix2PixHD, RefinementNet
 from core.weights import STAGES, save_stage, write_index
 
 SCRIPT = Path(__file__).parent / "in_blender.py"
-TIMEOUT_S = 300
+TIMEOUT_S = 600
+
+
+def blender_environment(user: Path) -> dict[str, str]:
+    """Variables for a Blender with a user folder of its own; a distribution's Blender has no numpy of its own."""
+    kinds = ("RESOURCES", "CONFIG", "SCRIPTS", "DATAFILES")
+    variables = {**os.environ, **{f"BLENDER_USER_{kind}": str(user) for kind in kinds}}
+    variables.pop("FACEPBR_PYTHON", None)
+    variables["PYTHONPATH"] = str(Path(np.__file__).parents[1])
+    return variables
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +42,32 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
     folder = build_addon.stage(out / build_addon.NAME)
     return build_addon.zip_folder(folder, out / "facepbr.zip")
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny stand-in for every wheel that the add-on's environment has, at the locked versions."""
+    folder = tmp_path_factory.mktemp("wheels")
+    modules = {"opencv-python-headless": "cv2", "pillow": "PIL"}
+    for line in build_addon.runtime_requirements().splitlines():
+        name, version = line.partition(";")[0].strip().split("==")
+        module = modules.get(name, name.replace("-", "_"))
+        code = f'__version__ = "{version}"\n'
+        if name == "torch":
+            code += "class cuda:\n    is_available = staticmethod(lambda: False)\n"
+            code += "class backends:\n    mps = None\n"
+        stem = f"{name.replace('-', '_')}-{version}"
+        with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{module}/__init__.py", code)
+            about = f"{stem}.dist-info"
+            wheel.writestr(
+                f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+            )
+            wheel.writestr(
+                f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            )
+            wheel.writestr(f"{about}/RECORD", "")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -80,11 +116,17 @@ def result_folder(photo: Path, weights: str, tmp_path_factory: pytest.TempPathFa
     return write_result(pipeline.decompose(photo), tmp_path_factory.mktemp("result") / "astronaut")
 
 
-@pytest.fixture(params=["bpy", "other-bpy", "executable"])
+@pytest.fixture(scope="session", params=["bpy", "other-bpy", "executable"])
 def blender(
-    request: pytest.FixtureRequest, archive: Path, weights: str, tmp_path: Path
+    request: pytest.FixtureRequest,
+    archive: Path,
+    weights: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., dict[str, Any]]:
-    """blender(check, **given) -> what the check in in_blender.py returned, in each Blender there is."""
+    """blender(check, **given) -> what the check in in_blender.py returned, in each Blender there is.
+
+    The first check of a Blender installs the zip into its user folder, the later ones find it there.
+    """
     if request.param == "bpy":
         if importlib.util.find_spec("bpy") is None:
             pytest.skip("the bpy wheel is not installed")
@@ -92,7 +134,9 @@ def blender(
     elif request.param == "other-bpy":
         other = os.environ.get("FACEPBR_BPY_PYTHON")
         if not other:
-            pytest.skip("FACEPBR_BPY_PYTHON names no Python with another bpy")
+            pytest.skip(
+                "FACEPBR_BPY_PYTHON names no Python with another bpy (make test-blender does)"
+            )
         command = [other, str(SCRIPT)]
     else:
         found = os.environ.get("FACEPBR_BLENDER") or shutil.which("blender")
@@ -100,15 +144,7 @@ def blender(
             pytest.skip("no blender executable (set FACEPBR_BLENDER to one)")
         start = [found, "-b", "--factory-startup", "--python-exit-code", "1"]
         command = [*start, "--python-use-system-env", "-P", str(SCRIPT), "--"]
-    user = tmp_path / "user"
-    user.mkdir()
-    environment = {
-        **os.environ,
-        **{f"BLENDER_USER_{k}": str(user) for k in ("RESOURCES", "CONFIG", "SCRIPTS", "DATAFILES")},
-    }
-    environment.pop("FACEPBR_PYTHON", None)
-    if request.param == "executable":  # a distribution's Blender has no numpy of its own
-        environment["PYTHONPATH"] = str(Path(np.__file__).parents[1])
+    environment = blender_environment(tmp_path_factory.mktemp(request.param))
 
     def run(check: str, **given: Any) -> dict[str, Any]:
         known = {"archive": archive, "python": sys.executable, "weights": weights}

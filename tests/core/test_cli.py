@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,15 @@ class FakePipeline:
         if image[0, 0, 2] == 1 and image[0, 0, 0] == 0:
             raise KeyboardInterrupt
         return self.make_result(photo.stem)
+
+    def decompose_same_person(self, photos: list[Path], progress: Any = None) -> Iterator[Any]:
+        if any(read_photo(photo).max((0, 1)).tolist()[:2] == [1, 0] for photo in photos):
+            raise RuntimeError("tensor mismatch")
+        for photo in photos:
+            try:
+                yield photo, self.decompose(photo, progress=progress)
+            except NoFaceError as error:
+                yield photo, error
 
 
 @pytest.fixture
@@ -83,6 +92,29 @@ def test_a_batch_goes_on_after_a_bad_photo(
     assert lines[5].startswith("[5/5] b: done") and len(lines) == 7
 
 
+def test_photos_of_one_person_go_on_after_a_bad_one(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [photo(tmp_path / f"{name}.png") for name in ("a", "b", "mine")]
+    names.insert(1, photo(tmp_path / "noface.png", (0, 0, 0)))
+    (tmp_path / "out" / "mine").mkdir(parents=True)
+    (tmp_path / "out" / "mine" / "notes.txt").write_text("not a result")
+    assert run("decompose", "--same-person", *names, "-o", tmp_path / "out") == 1
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a", "b", "mine"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "warning" not in line]
+    assert [line.split(" ")[0] for line in lines] == ["[4/4]", "[1/4]", "[2/4]", "[3/4]"]
+    assert "failed: " in lines[0] and "expected a face" in lines[2]
+
+
+def test_a_defect_in_the_shared_work_fails_every_photo(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [photo(tmp_path / "a.png"), photo(tmp_path / "defect.png", (255, 0, 0))]
+    assert run("decompose", "--same-person", *names, "-o", tmp_path / "out", "--json") == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["done"], answer["failed"]) == (0, 2) and not (tmp_path / "out").exists()
+
+
 def test_json_is_one_object_and_nothing_else(
     run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,7 +148,11 @@ def test_all_done_is_0_and_options_arrive(run: Callable[..., int], tmp_path: Pat
         (["decompose", "a.png", "-o", "OUT", "--size", "100"], "--size"),
         (["decompose", "a.png", "-o", "OUT", "--light-removal", "3"], "--light-removal"),
         (["decompose", "a.png", "-o", "OUT", "--light-removal", "nan"], "--light-removal"),
-        (["decompose", "a.png", "-o", "OUT", "--same-person"], "not available yet"),
+        (["decompose", "a.png", "-o", "OUT", "--same-person"], "--same-person: expected two"),
+        (
+            ["decompose", "a.png", "b.png", "-o", "OUT", "--same-person", "--uv-texture"],
+            "leave one of them out",
+        ),
         (["decompose", "x/a.png", "y/A.jpg", "-o", "OUT"], "different names"),
         (["decompose", "a.png", "-o", "FILE/out"], "-o "),
         (["decompose", "a.png", "-o", "FILE"], "-o "),

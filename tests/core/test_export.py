@@ -174,6 +174,20 @@ def test_glb_is_valid_where_the_specification_can_be_checked(tmp_path):
     assert set(gltf["extensionsUsed"]) == {"KHR_materials_ior", "KHR_materials_specular"}
 
 
+def test_parts_keep_their_shapes_at_their_weights(tmp_path):
+    mesh, points = ball()
+    drop = points * 0 + (0, -0.01, 0)
+    teeth = Part("teeth_lower", points, mesh.faces, mesh.uv, mesh.uv_faces,
+                 shapes={"jawOpen": drop}, weights={"jawOpen": 0.4})  # fmt: skip
+    write_glb(tmp_path / "head.glb", mesh, points, maps(), [teeth], {"jawOpen": drop})
+    gltf, _ = glb_json(tmp_path / "head.glb")
+    head, row = gltf["meshes"]
+    assert head["weights"] == [0.0], "the head is posed already"
+    assert row["weights"] == [0.4] and row["extras"]["targetNames"] == ["jawOpen"]
+    moved = gltf["accessors"][row["primitives"][0]["targets"][0]["POSITION"]]
+    assert moved["min"] == pytest.approx([0, -0.01, 0], abs=1e-6)
+
+
 def test_glb_reads_back_with_trimesh(tmp_path):
     mesh, points = ball()
     path = tmp_path / "head.glb"

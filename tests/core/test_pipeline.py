@@ -14,7 +14,7 @@ from core.errors import FacePBRError, InputError, NoFaceError, WeightsError
 from core.nets import MAGINet, Pix2PixHD, RefinementNet
 from core.passes import PASSES
 from core.pipeline import Pipeline, pick_device
-from core.result import write_result
+from core.result import Result, write_result
 from core.weights import save_stage, write_index
 
 SIZE = 256
@@ -91,6 +91,36 @@ def tmp_texture(path: Path) -> Path:
         path
     )
     return path
+
+
+def test_photos_of_one_person_share_head_and_passes(
+    pipeline: Pipeline, photo: Path, tmp_path: Path
+) -> None:
+    picture = np.asarray(Image.open(photo))
+    mirrored = tmp_path / "mirrored.png"
+    Image.fromarray(np.clip(picture[:, ::-1] * 1.1, 0, 255).astype(np.uint8)).save(mirrored)
+    wall = tmp_path / "wall.png"
+    Image.new("RGB", (300, 300), (120, 110, 100)).save(wall)
+    stages: list[tuple[int, int]] = []
+    outcomes = dict(
+        pipeline.decompose_same_person(
+            [photo, wall, mirrored],
+            lambda stage, of, done, total, message: stages.append((done, total)),
+        )
+    )
+    assert list(outcomes) == [photo, wall, mirrored]
+    assert isinstance(outcomes[wall], NoFaceError)
+    first, second = outcomes[photo], outcomes[mirrored]
+    assert isinstance(first, Result) and isinstance(second, Result)
+    np.testing.assert_array_equal(first.passes["albedo"], second.passes["albedo"])
+    np.testing.assert_array_equal(first.neutral_vertices, second.neutral_vertices)
+    assert first.fit and second.fit
+    assert first.fit.camera.yaw_pitch_roll_deg[0] * second.fit.camera.yaw_pitch_roll_deg[0] < 0
+    block = first.report["same_person"]
+    assert [row["photo"] for row in block["photos"]] == ["astronaut.png", "mirrored.png"]
+    assert abs(sum(row["texture_share"] for row in block["photos"]) - 1) < 0.01
+    assert 0 < block["identity_spread_mm"]["mean"] < 3
+    assert stages[-1][0] == stages[-1][1] and [d for d, _ in stages] == sorted(d for d, _ in stages)
 
 
 def test_texture_must_be_square(pipeline: Pipeline, tmp_path: Path) -> None:

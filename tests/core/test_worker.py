@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,13 @@ class FakePipeline:
             raise NoFaceError(f"{photo}: expected a face; got none; do give a clearer photo")
         progress("landmarks", photo.stem, 0, 1, "hello")
         return self.make_result(photo.stem)
+
+    def decompose_same_person(self, photos: list[Path], progress: Any) -> Iterator[Any]:
+        for photo in photos:
+            try:
+                yield photo, self.decompose(photo, progress=progress)
+            except NoFaceError as error:
+                yield photo, error
 
 
 @pytest.fixture
@@ -99,6 +106,24 @@ def test_errors_are_answers_and_the_worker_lives_on(ask: Any, tmp_path: Path) ->
     assert errors[5]["type"] == "NoFaceError" and "expected a face" in errors[5]["message"]
     assert "--size" in errors[3]["message"] and "colour" in errors[4]["message"]
     assert answers[-1]["id"] == 6 and "result" in answers[-1]
+
+
+def test_photos_of_one_person_are_one_job(ask: Any, tmp_path: Path) -> None:
+    paths = [photo(tmp_path / f"{name}.png", value) for name, value in (("a", 150), ("b", 0))]
+    together = {"id": 1, "command": "decompose", "out": str(tmp_path / "out"), "same_person": True}
+    answers = ask(
+        {**together, "photos": paths},
+        {**together, "photos": paths[:1]},
+        {**together, "photo": paths[0]},
+        {**together, "photos": paths, "same_person": False},
+        {**together, "photos": paths, "uv_texture": True},
+    )
+    result, *errors = [a for a in answers if "stage" not in a]
+    assert result["result"]["folders"] == {paths[0]: str(tmp_path / "out" / "a")}
+    assert result["result"]["errors"][paths[1]]["type"] == "NoFaceError"
+    assert (tmp_path / "out" / "a" / "report.json").is_file()
+    words = ("two photos", "'photos'", "'photos'", "leave one of them out")
+    assert all(word in e["error"]["message"] for word, e in zip(words, errors, strict=True))
 
 
 def test_ping_and_shutdown(ask: Any) -> None:

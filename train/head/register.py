@@ -226,6 +226,28 @@ def register(head: LayoutHead, ict: IctFaceKit) -> Registration:
     return Registration(x, corners, weights, trusted, distance)
 
 
+def registration_error(
+    registration: Registration, head: LayoutHead, ict: IctFaceKit
+) -> dict[str, np.ndarray]:
+    """Distance (m) of the registered vertices of ``face`` and ``ears`` to the ICT skin, nothing left out."""
+    triangles = ict.neutral[ict.triangles[(ict.triangles < ICT_SKIN_END).all(1)]]
+    tree = KDTree(triangles.mean(1))
+    skin = layout_regions(head)["skin"]
+    u, v = head.mesh.position_uv[skin].T
+    ears = np.hypot((np.abs(u - 0.5) - 0.34) / 0.055, (v - 0.545) / 0.115) < 1
+    face = (np.abs(u - 0.5) < 0.28) & (v > 0.25) & (v < 0.82)
+    out = {}
+    for name, part in (("face", face), ("ears", ears)):
+        points = registration.vertices[skin[part]]
+        near = np.asarray(tree.query(points, k=16)[1])
+        gaps = [
+            np.linalg.norm(trimesh.triangles.closest_point(triangles[near[:, k]], points) - points, axis=1)
+            for k in range(near.shape[1])
+        ]  # fmt: skip
+        out[name] = np.min(gaps, axis=0)
+    return out
+
+
 def transfer(registration: Registration, faces: np.ndarray, deltas: np.ndarray) -> np.ndarray:
     """Carry ICT deltas (K, N, 3) to the layout vertices: (K, V, 3); untrusted vertices are filled bi-harmonically."""
     moved = np.einsum("vk,mvkd->mvd", registration.weights, deltas[:, registration.corners])

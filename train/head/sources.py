@@ -16,6 +16,9 @@ ICT_SKIN_END = 11248
 ICT_MOUTH = (11248, 13294)
 ICT_SOCKET_LEFT = (13294, 13678)
 ICT_SOCKET_RIGHT = (13678, 14062)
+ICT_GUMS = (14062, 17039)
+ICT_TEETH_UPPER = (17039, 19247)
+ICT_TEETH_LOWER = (19247, 21451)
 ICT_EYE_LEFT = (21451, 23021)
 ICT_EYE_RIGHT = (23021, 24591)
 
@@ -45,6 +48,9 @@ def read_ict(data: Path) -> IctFaceKit:
     rows = [names.index(name) for name in listed]
     quads = archive["quads"]
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    triangles = triangles[
+        (triangles >= 0).all(1)
+    ]  # a triangle among the quads has -1 for its fourth corner
     marks = json.loads((data / "hifi3d" / "landmarks_ict_facekit.json").read_text())["multipie68"]
     return IctFaceKit(
         neutral=archive["neutral"].astype(np.float64) * 0.01,
