@@ -135,3 +135,11 @@ def test_damaged_head_file_is_refused(tmp_path) -> None:
     path.write_bytes(b"not a tensor file")
     with pytest.raises(HeadError, match="expected a head model"):
         HeadModel.load(path)
+
+
+def test_the_file_says_how_well_it_was_registered(head: HeadModel) -> None:
+    parts = dict(part.split(": ", 1) for part in head.metadata["registration_mm"].split("; "))
+    assert set(parts) == {"face", "ears"}
+    for text in parts.values():
+        median, most, largest = (float(entry.split()[-1]) for entry in text.split(", "))
+        assert 0 < median < 0.1 and median < most < 1.0 and most < largest < 5.0

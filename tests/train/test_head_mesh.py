@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from train.head.rims import islands_of, sample_rims
+from train.head.sources import read_layout_head
 from train.head.triangulate import flip_to_surface, regions, triangulate
 
 
@@ -75,3 +77,19 @@ def test_flips_widen_the_narrowest_angle_on_the_surface() -> None:
     assert (areas(plane, after) > 0).all()
     assert areas(plane, after).sum() == pytest.approx(areas(plane, before).sum())
     assert np.median(narrowest(after)) > 1.3 * np.median(narrowest(before))
+
+
+def test_rims_of_the_layout_are_closed_outlines_with_common_samples(shared_data) -> None:
+    layout = read_layout_head(shared_data)
+    islands = islands_of(layout.mesh)
+    rims = sample_rims(layout.mesh, islands, layout.vertices, 1e-3, 6e-3)
+    assert islands.max() == 4, "skin, two halves of the mouth, two sockets"
+    np.testing.assert_allclose(rims.weights.sum(1), 1)
+    shared: set[int] = set()
+    for island in range(1, 5):
+        uv, samples, outline = rims.on_island(island)
+        _, degree = np.unique(outline, return_counts=True)
+        assert (degree == 2).all() and len(degree) == len(uv), "one closed outline"
+        shared |= set(samples.tolist())
+    skin = set(rims.on_island(0)[1].tolist())
+    assert len(shared & skin) > 200, "lids and lips are the skin's and the cavities'"
