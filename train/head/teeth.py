@@ -81,7 +81,7 @@ def _sample_jaw(ict: IctFaceKit, part: tuple[int, int], up: float) -> tuple[np.n
         np.cos(angle)[None, :, None] * out[:, None] + np.sin(angle)[None, :, None] * vertical
     )
     start = np.where(np.cos(angle) > -0.2, 0.015, 0.0055)[None, :, None]
-    rays = direction.reshape(-1, 3)
+    rays = direction.reshape(-1, 3).astype(np.float64)
     teeth, gums = ict.part(*part), ict.part(*ICT_GUMS)
     opens = ict.expression[ict.expression_names.index("jawOpen")]
     hangs = np.abs(opens[gums]).max((1, 2)) > 1e-4
