@@ -178,3 +178,21 @@ def test_completion_has_no_step_at_the_border() -> None:
         and 0.2 < confidence[130, 200] < 0.6
         and confidence[10, 10] < 0.01
     )
+
+
+def test_fill_has_the_grain_of_the_skin_it_continues() -> None:
+    """Noisy skin goes on noisy, smooth skin smooth."""
+    size = 256
+    weight = np.zeros((size, size), np.float32)
+    weight[60:200, 60:196] = 1
+    rng = np.random.default_rng(0)
+
+    def roughness(noise: float) -> float:
+        skin = 0.6 * (1 + noise * rng.normal(size=(size, size, 1)))
+        texture = np.clip(skin, 0, 1).astype(np.float32).repeat(3, -1)
+        out, _ = completion.complete(texture, weight, weight, np.zeros_like(weight))
+        scalp = np.log(out[:30, 40:200].mean(-1))
+        return float((scalp - cv2.GaussianBlur(scalp, (0, 0), 2)).std())
+
+    smooth, coarse = roughness(0.0), roughness(0.03)
+    assert smooth < 0.002 < 0.004 < coarse < 0.03
