@@ -61,7 +61,8 @@ def test_photo_becomes_a_complete_result(pipeline: Pipeline, photo: Path, tmp_pa
     assert stages[0][0] == "reading" and stages[-1] == ("done", stages[-1][2], stages[-1][2])
     assert [done for _, done, _ in stages] == sorted(done for _, done, _ in stages)
     assert result.environment is not None and result.environment.min() >= 0
-    assert len(result.eyes) == 2 and result.overlay is not None and result.rerender is not None
+    assert sum(part.name.startswith("eye_") for part in result.eyes) == 2
+    assert result.overlay is not None and result.rerender is not None
     folder = write_result(result, tmp_path / "astronaut")
     report = json.loads((folder / "report.json").read_text())
     assert set(report["seconds"]) >= {
@@ -80,7 +81,8 @@ def test_no_light_removal_keeps_the_photo(tiny_weights: Path, photo: Path) -> No
     texture = tmp_texture(photo.parent / "texture.png")
     result = kept.decompose(texture, uv_texture=True)
     given = np.asarray(Image.open(texture), np.float32) / 255
-    np.testing.assert_allclose(result.passes["albedo"], given, atol=2e-3)
+    skin = kept.head.skin_mask(SIZE)  # beside the skin, the mouth's lining is painted
+    np.testing.assert_allclose(result.passes["albedo"][skin], given[skin], atol=2e-3)
     assert result.fit is None and result.landmarks is None
 
 
