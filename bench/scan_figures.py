@@ -53,7 +53,7 @@ def main() -> None:
                 listed.write_text(json.dumps(row), encoding="utf-8")
                 mark(listed, key)
         except FacePBRError as error:
-            failed[name] = str(error)
+            failed[name] = str(error).replace(str(photo), photo.name)  # no paths in results
             continue
         rows[name] = json.loads(listed.read_text(encoding="utf-8"))
         photos.append(photo)

@@ -67,7 +67,11 @@ def main() -> int:
     ]  # fmt: skip
     outcomes = spread.spread(consistency.run_task, tasks, options.engine, options.workers)
     done = {t.photo.stem: o.value for t, o in zip(tasks, outcomes, strict=True) if not o.error}
-    failed = {t.photo.name: o.error for t, o in zip(tasks, outcomes, strict=True) if o.error}
+    failed = {
+        t.photo.name: o.error.replace(str(t.photo.resolve()), t.photo.name)  # no paths in results
+        for t, o in zip(tasks, outcomes, strict=True)
+        if o.error
+    }
     record = provenance("self_consistency", options.seed, **sizes, **shared, engine=options.engine)
     record |= {"blender": bpy.app.version_string, "photos": done, "failed": failed}
     print(write_record(options.out, record | consistency.summarize(done)))
