@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import platform
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -194,6 +197,22 @@ def _predictor(path: Path, maginet: Path | None) -> Predict:
     return through_stages(nets)
 
 
+def _provenance(options: Options, result: dict[str, Any]) -> dict[str, Any]:
+    """What a record of `bench/results` says of itself, and the model's figures under `summary`."""
+    held_out = options.data or options.held_out
+    assert held_out is not None
+    return {
+        "script": "train/run.py --validate",
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seed": options.config.seed,
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "settings": {"size": options.config.size, "held_out": held_out.name},
+        "summary": {k: rows["model"] for k, rows in result.items() if isinstance(rows, dict)},
+    }
+
+
 def score(options: Options) -> None:
     """Figures of `options.validate` on held-out samples -> `<out>/validation.json` and a table.
 
@@ -222,6 +241,6 @@ def score(options: Options) -> None:
     else:
         raise ConfigError("expected --data DIR, or --pool DIR and --held-out DIR; got neither")
     result = validate(faces, means, predict)
-    result |= {"size": config.size, "weights": options.validate.name, "commit": commit()}
+    result |= _provenance(options, result)
     print(table(result))
     print(write(result, options.out / "validation.json"))
