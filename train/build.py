@@ -241,6 +241,6 @@ def score(options: Options) -> None:
     else:
         raise ConfigError("expected --data DIR, or --pool DIR and --held-out DIR; got neither")
     result = validate(faces, means, predict)
-    result |= _provenance(options, result)
     print(table(result))
+    result |= _provenance(options, result)
     print(write(result, options.out / "validation.json"))
