@@ -139,6 +139,10 @@ class Bank:
 
 def split_indices(count: int, num_held: int) -> dict[str, list[int]]:
     """Indices 0..count-1 per split: the last go to "test", those before to "val", at most a fifth each."""
+    if count < len(SPLITS):
+        raise ValueError(
+            f"expected at least {len(SPLITS)} of each source, one a split; got {count}"
+        )
     held = min(num_held, max(1, count // 5))
     last = list(range(count))
     return {

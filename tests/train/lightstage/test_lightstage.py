@@ -36,7 +36,7 @@ def bank_path(shared_data, tmp_path_factory):
 
     maps, inside, landmarks = model_heads(3, seed=5)
     folder = tmp_path_factory.mktemp("bank")
-    return build_bank(shared_data, folder, maps, inside, landmarks, portraits=("005", "056"))
+    return build_bank(shared_data, folder, maps, inside, landmarks, portraits=("005", "041", "056"))
 
 
 @pytest.fixture(scope="module")

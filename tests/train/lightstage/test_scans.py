@@ -38,7 +38,7 @@ def test_a_scan_is_written_whole_in_the_data_sets_layout(model, shared_data, tmp
     positions = [model.position_map(*shape, 256) for shape in shapes]
     bank = build_bank(
         shared_data, tmp_path / "bank", positions, model.skin_mask(256), model.landmarks68_uv,
-        portraits=("005", "056"),
+        portraits=("005", "041", "056"),
     )  # fmt: skip
     stage = LightStage(bank, 128, split="test")
     light, dark = (scans.make_scan(stage, index, 3) for index in (2, 0))
