@@ -138,9 +138,16 @@ def check_decompose(given: dict) -> dict:
     assert bpy.ops.facepbr.decompose(filepath=given["photo"]) == {"FINISHED"}
     scene = describe()
     bpy.ops.facepbr.free_memory()
-    scene["left"] = [
-        n for n in set(os.listdir(tempfile.gettempdir())) - before if n.startswith("facepbr-")
-    ]
+
+    def left() -> list[str]:
+        return [
+            n for n in set(os.listdir(tempfile.gettempdir())) - before if n.startswith("facepbr-")
+        ]
+
+    until = time.monotonic() + 10  # the job's folder is removed in a thread
+    while left() and time.monotonic() < until:
+        time.sleep(0.05)
+    scene["left"] = left()
     if "save" in given:
         bpy.ops.wm.save_as_mainfile(filepath=given["save"])
     return scene
